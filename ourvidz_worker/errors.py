@@ -1,0 +1,138 @@
+"""Every error of the worker, as a map of what the caller does next.
+
+WorkerError
+├── Retry                     the same call may succeed later
+│   ├── BackendUnavailable      network, 5xx, 429: back off and repeat
+│   ├── QuotaExceeded           the Redis plan is used up: back off long
+│   ├── RowNotLinked            the product has not linked the job's row yet: repeat for minutes
+│   └── RowMissing              the product does not know the job: repeat briefly, then give up
+├── GiveUp                    the job cannot succeed as it is: report it failed
+│   ├── BadJob                  a field of the payload is wrong
+│   ├── ReferenceUnusable       a reference picture cannot be used
+│   ├── ContentRefused          the content policy refuses the prompt
+│   ├── DeadlineExceeded        the job ran longer than it may
+│   └── BackendRefused          the far side refuses for good (bucket missing, too large, wrong key)
+├── GenerationFailed          the engine failed; another attempt may succeed
+│   ├── OutOfMemory             the card's memory did not suffice, also after every step of the ladder
+│   ├── OutputInvalid           what came out does not decode, has the wrong size or is not a number
+│   └── EnhancementFailed       the prompt could not be rewritten (the original prompt is used instead)
+└── Restart                   this process cannot go on
+    ├── ConfigurationError      a person must change the environment first
+    └── PoisonedContext         CUDA refuses all further work in this process
+
+Interruption (a BaseException, so that no handler inside a model library swallows it)
+├── Drained                   the worker shuts down: hand the job back
+└── Fenced                    the lease was lost: stop and deliver nothing
+    DeadlinePassed            the deadline came during a step
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class WorkerError(Exception):
+    """The base of all errors raised on purpose; its message is a sentence for a person."""
+
+    error_type = "internal"
+    retryable = True
+
+
+class Retry(WorkerError):
+    error_type = "backend"
+
+
+class BackendUnavailable(Retry):
+    """The far side did not answer, or said that it is worth a retry."""
+
+
+class QuotaExceeded(Retry):
+    """The Redis plan's request quota is used up."""
+
+
+class RowNotLinked(Retry):
+    """`completed` came before the job's image or video row was linked (contract section 5)."""
+
+
+class RowMissing(Retry):
+    """The product has no row for this job (contract section 5)."""
+
+
+class GiveUp(WorkerError):
+    error_type = "bad_job"
+    retryable = False
+
+
+class BadJob(GiveUp):
+    """A payload that cannot be run; `field` names what is wrong."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ReferenceUnusable(GiveUp):
+    error_type = "reference"
+
+
+class ContentRefused(GiveUp):
+    error_type = "content_policy"
+
+
+class DeadlineExceeded(GiveUp):
+    error_type = "deadline"
+    retryable = True
+
+
+class BackendRefused(GiveUp):
+    error_type = "backend"
+
+
+class GenerationFailed(WorkerError):
+    error_type = "generation"
+
+
+class OutOfMemory(GenerationFailed):
+    error_type = "out_of_memory"
+
+
+class OutputInvalid(GenerationFailed):
+    error_type = "invalid_output"
+
+
+class EnhancementFailed(GenerationFailed):
+    error_type = "enhancement"
+
+
+class Restart(WorkerError):
+    pass
+
+
+class ConfigurationError(Restart):
+    """What is wrong with the environment, all findings together."""
+
+    error_type = "configuration"
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class PoisonedContext(Restart):
+    error_type = "cuda_context"
+
+
+class Interruption(BaseException):
+    """Raised between two denoising steps to stop a generation."""
+
+
+class Drained(Interruption):
+    pass
+
+
+class Fenced(Interruption):
+    pass
+
+
+class DeadlinePassed(Interruption):
+    pass

@@ -1,0 +1,181 @@
+"""The few protocols the core speaks; adapters implement them, doors choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ourvidz_worker.contract.callback import Callback
+from ourvidz_worker.contract.catalogue import JobType
+from ourvidz_worker.contract.envelope import Delivery
+from ourvidz_worker.contract.job import Job, Reference
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A queue element that this worker holds until it is acknowledged; `element` is what lies in the held list."""
+
+    queue: str
+    element: str
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceImage:
+    """A reference picture, upright and opaque: `pixels` is RGB, shape (height, width, 3)."""
+
+    reference: Reference
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What an engine is asked for: the job, the prompt to use, the seed of the first image, the references."""
+
+    job: Job
+    prompt: str
+    seed: int
+    references: tuple[ReferenceImage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What an engine made.
+
+    `frames` is RGB, shape (n, height, width, 3): n stills, or the n frames of one clip. `details` are the
+    engine's own entries for the result metadata (method used, batch splits).
+    """
+
+    frames: Pixels
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """An encoded and checked picture or clip on disk; `width` and `height` in pixels, `seed` of this picture."""
+
+    path: Path
+    media_type: str
+    bytes: int
+    width: int
+    height: int
+    frames: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class GpuMemory:
+    """Memory of the card in GB (10**9 bytes): the peak since the last look, and what the card has."""
+
+    used_gb: float
+    total_gb: float
+
+
+OnStep = Callable[[int, int], None]
+"""Called after each denoising step with (steps done, steps in all); raises an `Interruption` to stop."""
+
+
+class JobQueue(Protocol):
+    """One queue as one owner sees it.
+
+    Every call raises `BackendUnavailable` when its outcome is not known, `QuotaExceeded` when the plan is used
+    up and `BackendRefused` for a wrong token.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def length(self) -> int:
+        """How many jobs wait. The only command of an idle poll."""
+
+    async def claim(self) -> Claim | None:
+        """Confirm the lease and take the next job, or None when there is none."""
+
+    async def renew(self) -> bool:
+        """Prolong the lease; False when it had lapsed, so that others may have taken what was held."""
+
+    async def acknowledge(self, claim: Claim) -> None:
+        """The job is done with; it leaves Redis. Harmless when repeated."""
+
+    async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
+        """Hand the job back, with or without counting this attempt. Harmless when repeated."""
+
+    async def bury(self, claim: Claim, reason: str) -> None:
+        """Move the job to the dead letters with the reason and the raw bytes. Harmless when repeated."""
+
+    async def held(self) -> list[Claim]:
+        """What this owner holds, to find a claim whose answer was lost."""
+
+    async def peek(self, count: int) -> list[str]:
+        """The next `count` elements without taking them, the next one first."""
+
+    async def release(self, owner: str, reason: str) -> int:
+        """Hand back, charged, what an owner known to be dead holds; returns how many jobs."""
+
+    async def reap(self) -> int:
+        """Hand back, charged, what owners without a lease hold; returns how many jobs."""
+
+    async def close(self) -> None: ...
+
+
+class AssetStore(Protocol):
+    async def put(self, bucket: str, key: str, asset: Asset) -> None:
+        """Store a file under a key, over what lies there.
+
+        Raises `BackendRefused` when the bucket is missing, too small or of another type, and
+        `BackendUnavailable` when the store stayed out of reach through all retries.
+        """
+
+    async def close(self) -> None: ...
+
+
+class JobReporter(Protocol):
+    async def report(self, callback: Callback) -> None:
+        """Tell the product, retrying by the table of contract section 5.
+
+        Raises `RowNotLinked`, `RowMissing` or `BackendUnavailable` when the retries are used up, and
+        `BackendRefused` when the product refuses for good.
+        """
+
+    async def close(self) -> None: ...
+
+
+class ReferenceSource(Protocol):
+    async def fetch(self, reference: Reference) -> ReferenceImage:
+        """Download and decode a reference picture; raises `ReferenceUnusable` or `BackendUnavailable`."""
+
+    async def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """A model family on one device. Its methods block and are called from one thread, one at a time."""
+
+    @property
+    def model_name(self) -> str: ...
+
+    def load(self) -> None:
+        """Bring the weights onto the device; raises `ConfigurationError` when they are missing or unfit."""
+
+    def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
+        """Draw. Raises `GenerationFailed` (or `OutOfMemory`), `BadJob`, `PoisonedContext`, or what `on_step` raises."""
+
+    def memory(self) -> GpuMemory | None:
+        """The card's memory since the last call, or None without a card."""
+
+
+class MediaEncoder(Protocol):
+    def encode(self, request: GenerationRequest, generation: Generation, folder: Path) -> tuple[Asset, ...]:
+        """Write PNGs or one MP4 into `folder` and check each; raises `OutputInvalid`. Blocks."""
+
+
+class PromptEnhancer(Protocol):
+    async def enhance(self, prompt: str, job_type: JobType, *, seed: int, time_limit: float) -> str:
+        """Rewrite a prompt within `time_limit` seconds; raises `EnhancementFailed`."""

@@ -1,0 +1,167 @@
+"""Making a result: check the prompt, fetch the references, enhance, generate, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ourvidz_worker.contract.callback import Callback, ReportedAsset
+from ourvidz_worker.contract.job import Job
+from ourvidz_worker.contract.storage_keys import StorageLayout, storage_key
+from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.ports import (
+    Asset,
+    Engine,
+    Generation,
+    GenerationRequest,
+    MediaEncoder,
+    PromptEnhancer,
+    ReferenceSource,
+)
+from ourvidz_worker.runtime.content_policy import ContentPolicy
+from ourvidz_worker.runtime.enhancement import EnhancedPrompt, enhance_prompt
+from ourvidz_worker.runtime.interrupter import Interrupter
+from ourvidz_worker.runtime.progress import Progress
+from ourvidz_worker.runtime.result_metadata import result_metadata
+from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
+
+T = TypeVar("T")
+_DRAWN_SEED_LIMIT = 2**31  # small enough for every producer that keeps seeds in 32 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A finished generation that is not encoded yet."""
+
+    request: GenerationRequest
+    generation: Generation
+    metadata: dict[str, Any]
+    enhanced_prompt: str | None
+
+
+class Studio:
+    """One engine with what it needs around it; draws one job at a time in a thread of its own."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        encoder: MediaEncoder,
+        enhancer: PromptEnhancer | None,
+        references: ReferenceSource,
+        policy: ContentPolicy,
+        adult_capable: bool,
+        spool: Spool,
+        layout: StorageLayout,
+        enhancement_limit: float,
+    ) -> None:
+        self._engine = engine
+        self._encoder = encoder
+        self._enhancer = enhancer
+        self._references = references
+        self._policy = policy
+        self._adult_capable = adult_capable
+        self._spool = spool
+        self._layout = layout
+        self._enhancement_limit = enhancement_limit
+        # A pipeline breaks when two threads use it, so every call of the engine goes through this one.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generation")
+
+    async def open(self) -> None:
+        """Load the models. Raises `ConfigurationError` when they are missing or unfit."""
+        await self._in_thread(self._engine.load)
+
+    async def close(self) -> None:
+        """Free the generation thread. A generation that was not interrupted is waited for."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    def check(self, job: Job) -> None:
+        """Raise `ContentRefused` for a prompt that the policy refuses, before anything is spent on it."""
+        self._policy.check(job.prompt, adult_capable=self._adult_capable)
+
+    async def draw(self, job: Job, interrupter: Interrupter, progress: Progress) -> Drawn:
+        """Generate the pictures of a job.
+
+        Raises `GiveUp` and `GenerationFailed` with the reason, or the `Interruption` that stopped it.
+        """
+        seed = secrets.randbelow(_DRAWN_SEED_LIMIT) if job.seed is None else job.seed
+        progress.phase("references")
+        references = await asyncio.gather(*(self._references.fetch(reference) for reference in job.references))
+        enhancement = await self._enhance(job, seed, interrupter, progress)
+        interrupter.look()
+        request = GenerationRequest(
+            job=job,
+            prompt=enhancement.prompt if enhancement else job.prompt,
+            seed=seed,
+            references=tuple(references),
+        )
+        progress.phase("generating")
+
+        def on_step(done: int, total: int) -> None:
+            interrupter.look()
+            progress.step(done, total)
+
+        begun = time.monotonic()
+        generation = await self._in_thread(lambda: self._engine.generate(request, on_step))
+        metadata = result_metadata(
+            request,
+            generation,
+            model_name=self._engine.model_name,
+            generation_seconds=time.monotonic() - begun,
+            memory=await self._in_thread(self._engine.memory),
+            enhancement=enhancement,
+        )
+        enhanced = enhancement.prompt if enhancement and enhancement.enhanced else None
+        return Drawn(request, generation, metadata, enhanced)
+
+    async def finish(self, drawn: Drawn) -> Result:
+        """Encode and check what was drawn and put it on disk with the callback to send."""
+        job = drawn.request.job
+        folder = self._spool.folder(job.id)
+        assets = await asyncio.to_thread(self._encoder.encode, drawn.request, drawn.generation, folder)
+        stored = tuple(
+            StoredAsset(storage_key(job, index, layout=self._layout), asset) for index, asset in enumerate(assets)
+        )
+        callback = Callback(
+            job_id=job.id,
+            status="completed",
+            assets=tuple(_reported(job, item.key, item.asset) for item in stored),
+            metadata=drawn.metadata,
+            enhanced_prompt=drawn.enhanced_prompt,
+        )
+        result = Result(bucket=job.bucket, assets=stored, callback=callback)
+        await asyncio.to_thread(self._spool.save, result)
+        return result
+
+    async def _enhance(
+        self, job: Job, seed: int, interrupter: Interrupter, progress: Progress
+    ) -> EnhancedPrompt | None:
+        if not job.type.enhanced:
+            return None
+        if self._enhancer is None:
+            raise ConfigurationError(f"{job.type.name} needs a prompt enhancer, and this worker has none")
+        progress.phase("enhancing")
+        limit = min(self._enhancement_limit, interrupter.seconds_left)
+        enhancement = await enhance_prompt(job, self._enhancer, seed=seed, limit_seconds=limit)
+        # The rewriter is a model too: what it wrote goes through the same gate.
+        self._policy.check(enhancement.prompt, adult_capable=self._adult_capable)
+        return enhancement
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _reported(job: Job, key: str, asset: Asset) -> ReportedAsset:
+    return ReportedAsset(
+        key=key,
+        media=job.type.media,
+        width=asset.width,
+        height=asset.height,
+        seed=asset.seed,
+        duration=asset.frames / job.type.fps if job.is_video else None,
+    )

@@ -1,0 +1,121 @@
+"""The settings of a process, from the environment alone, validated once with every problem listed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ourvidz_worker.contract.callback import CallbackProfile
+from ourvidz_worker.contract.catalogue import ModelFamily
+from ourvidz_worker.contract.storage_keys import StorageLayout
+from ourvidz_worker.errors import ConfigurationError
+
+ModelSelection = Literal["real", "tiny", "testcard", "demo"]
+
+_CURES = {
+    "SUPABASE_URL": "set it to the project's address, like https://<project>.supabase.co",
+    "SUPABASE_SERVICE_KEY": "set it (or SUPABASE_SERVICE_ROLE_KEY) to the project's service role key",
+    "UPSTASH_REDIS_REST_URL": "set it to the database's REST address, like https://<name>.upstash.io",
+    "UPSTASH_REDIS_REST_TOKEN": "set it to the database's REST token",
+}
+
+
+def _ours(name: str, default: Any, **constraints: Any) -> Any:
+    return Field(default=default, validation_alias=f"OURVIDZ_{name}", **constraints)
+
+
+def _state_folder(name: str) -> Path:
+    try:
+        return Path.home() / ".cache" / "ourvidz_worker" / name
+    except RuntimeError:  # no home folder, as in some containers
+        return Path(tempfile.gettempdir()) / "ourvidz_worker" / name
+
+
+class Settings(BaseSettings):
+    """Every setting of a worker and of the orchestrator; seconds unless a name says otherwise."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
+
+    supabase_url: str = Field(validation_alias="SUPABASE_URL")
+    supabase_service_key: SecretStr = Field(
+        validation_alias=AliasChoices("SUPABASE_SERVICE_KEY", "SUPABASE_SERVICE_ROLE_KEY")
+    )
+    redis_rest_url: str = Field(validation_alias="UPSTASH_REDIS_REST_URL")
+    redis_rest_token: SecretStr = Field(validation_alias="UPSTASH_REDIS_REST_TOKEN")
+    callback_secret: SecretStr | None = Field(default=None, validation_alias="JOB_CALLBACK_SECRET")
+
+    callback_profile: CallbackProfile = _ours("CALLBACK_PROFILE", "2025-07")
+    storage_layout: StorageLayout = _ours("STORAGE_LAYOUT", "current")
+    queue_mode: Literal["held", "rpop"] = _ours("QUEUE_MODE", "held")
+    pop_end: Literal["right", "left"] = _ours("POP_END", "right")
+
+    models: ModelSelection = _ours("MODELS", "real")
+    models_dir: Path = _ours("MODELS_DIR", Path("/workspace/models"))
+    cache_dir: Path = _ours("CACHE", _state_folder("models"))
+    spool_dir: Path = _ours("SPOOL", _state_folder("spool"))
+    config_dir: Path | None = _ours("CONFIG_DIR", None)
+
+    workers: Annotated[tuple[ModelFamily, ...], NoDecode] = _ours("WORKERS", ("sdxl", "wan"), min_length=1)
+    job_deadline: float = _ours("JOB_DEADLINE", 900.0, gt=0)
+    enhancement_limit: float = _ours("ENHANCEMENT_LIMIT", 60.0, gt=0)
+    grace_period: float = _ours("GRACE_PERIOD", 30.0, ge=0)
+    sdxl_poll: float = _ours("SDXL_POLL", 2.0, gt=0)
+    wan_poll: float = _ours("WAN_POLL", 5.0, gt=0)
+    sdxl_restart_delay: float = _ours("SDXL_RESTART_DELAY", 10.0, gt=0)
+    wan_restart_delay: float = _ours("WAN_RESTART_DELAY", 15.0, gt=0)
+    restart_limit: int = _ours("RESTART_LIMIT", 5, ge=1)
+    healthy_after: float = _ours("HEALTHY_AFTER", 60.0, ge=0)
+    status_interval: float = _ours("STATUS_INTERVAL", 60.0, gt=0)
+    status_file: Path | None = _ours("STATUS_FILE", None)
+
+    log_level: Literal["debug", "info", "warning", "error"] = _ours("LOG_LEVEL", "info")
+    log_format: Literal["auto", "json", "console"] = _ours("LOG_FORMAT", "auto")
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _split_workers(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("supabase_url", "redis_rest_url")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// (or http://)")
+        return value.rstrip("/")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value, so that logging can strike them out."""
+        held = (self.supabase_service_key, self.redis_rest_token, self.callback_secret)
+        return tuple(secret.get_secret_value() for secret in held if secret is not None)
+
+    def poll_interval(self, family: ModelFamily) -> float:
+        return self.sdxl_poll if family == "sdxl" else self.wan_poll
+
+    def restart_delay(self, family: ModelFamily) -> float:
+        return self.sdxl_restart_delay if family == "sdxl" else self.wan_restart_delay
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises `ConfigurationError` with one sentence per wrong or missing variable."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise ConfigurationError([_sentence(dict(problem)) for problem in error.errors()]) from None
+    if settings.callback_profile == "2026-02" and settings.callback_secret is None:
+        raise ConfigurationError(
+            "JOB_CALLBACK_SECRET is not set: profile 2026-02 signs its callbacks; set it as in the product's functions"
+        )
+    return settings
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    name = str(problem["loc"][0])
+    if problem["type"] == "missing":
+        return f"{name} is not set: {_CURES[name]}"
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name} is wrong: {reason[:1].lower()}{reason[1:]}"

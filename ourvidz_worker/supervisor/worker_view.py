@@ -1,0 +1,70 @@
+"""What the supervisor knows of a worker, from its announcements alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ourvidz_worker.control import Message, WorkerState
+
+
+@dataclass(slots=True)
+class JobView:
+    """The last job that was announced; `seconds` once it is over."""
+
+    id: str
+    type: str
+    attempt: int
+    phase: str = "claimed"
+    step: int = 0
+    steps: int = 0
+    status: str | None = None
+    seconds: float | None = None
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class WorkerView:
+    """State, counts by outcome, the length of its queue, and its jobs in progress."""
+
+    state: WorkerState = WorkerState.STARTING
+    outcomes: dict[str, int] = field(default_factory=dict)
+    waiting: int | None = None
+    jobs: dict[str, JobView] = field(default_factory=dict)
+
+    def heard(self, message: Message) -> None:
+        if message.kind == "state" and message.state is not None:
+            self.state = message.state
+        elif message.kind == "poll":
+            self.waiting = message.waiting
+        elif message.job_id is not None:
+            self._heard_of_job(message.job_id, message)
+
+    def _heard_of_job(self, job_id: str, message: Message) -> None:
+        if message.kind == "started":
+            self.jobs[job_id] = JobView(job_id, message.job_type or "", message.attempt or 1)
+            return
+        job = self.jobs.get(job_id)
+        if job is None:
+            return
+        if message.kind == "phase":
+            job.phase = message.phase or ""
+        elif message.kind == "step":
+            job.step, job.steps = message.step or 0, message.steps or 0
+        elif message.kind == "done":
+            del self.jobs[job_id]
+            status = message.status or "unknown"
+            self.outcomes[status] = self.outcomes.get(status, 0) + 1
+
+    def restarted(self) -> None:
+        """A new process knows nothing of the jobs of the one before it."""
+        self.state = WorkerState.STARTING
+        self.jobs.clear()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "state": self.state.value,
+            "outcomes": dict(self.outcomes),
+            "waiting": self.waiting,
+            "jobs": [asdict(job) for job in self.jobs.values()],
+        }

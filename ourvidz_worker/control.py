@@ -37,8 +37,9 @@ class ExitCode:
 class Message:
     """One thing that happened in a worker.
 
-    `state`: the worker is now in `state`. `poll`: so many jobs are `waiting` on the queue. `started`, `phase`, `step`, `done`: a job went on; `phase` names the
-    part of the work, `step` counts denoising steps, `status` is the outcome and `seconds` how long it took.
+    `state`: the worker is now in `state`. `poll`: so many jobs are `waiting` on its queue. `started`, `phase`,
+    `step`, `done`: a job went on; `phase` names the part of the work, `step` of `steps` counts denoising steps,
+    `status` is the outcome, `seconds` how long it took.
     """
 
     kind: Literal["state", "poll", "started", "phase", "step", "done"]
@@ -70,6 +71,9 @@ def decode_message(line: bytes) -> Message:
     try:
         fields = json.loads(line)
         state = fields.pop("state", None)
-        return Message(**fields, state=WorkerState(state) if state else None)
-    except (TypeError, AttributeError) as error:
+        message = Message(**fields, state=WorkerState(state) if state else None)
+    except (TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a control message: {line[:100]!r}") from error
+    if any(isinstance(value, dict | list) for value in fields.values()):
+        raise ValueError(f"a control message holds only texts and numbers: {line[:100]!r}")
+    return message

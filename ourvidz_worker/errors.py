@@ -8,7 +8,7 @@ WorkerError
 │   └── RowMissing              the product does not know the job: repeat briefly, then give up
 ├── GiveUp                    the job cannot succeed as it is: report it failed
 │   ├── BadJob                  a field of the payload is wrong
-│   ├── ReferenceUnusable       a reference picture cannot be used
+│   ├── ReferenceUnusable       a reference picture cannot be used, or (ReferenceUnreachable) not be fetched
 │   ├── ContentRefused          the content policy refuses the prompt
 │   ├── DeadlineExceeded        the job ran longer than it may
 │   └── BackendRefused          the far side refuses for good (bucket missing, too large, wrong key)
@@ -73,6 +73,12 @@ class BadJob(GiveUp):
 
 class ReferenceUnusable(GiveUp):
     error_type = "reference"
+
+
+class ReferenceUnreachable(ReferenceUnusable):
+    """The picture could not be fetched now; the same job may succeed later."""
+
+    retryable = True
 
 
 class ContentRefused(GiveUp):

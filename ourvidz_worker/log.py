@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ def configure_logging(
     """Set up structlog for this process; lines go to standard error."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # The default formatter shows local variables, and breaks what is to be struck out over lines.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -39,16 +41,35 @@ def configure_logging(
         cache_logger_on_first_use=False,
     )
     # Other people's libraries log request lines with addresses; only their warnings are of use here.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[_Library()], force=True)
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """As it is, and as JSON and the console's `repr` write it inside quotes."""
+    return secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]
+
+
+class _Library(logging.Handler):
+    """Lets what other people's libraries log leave as lines of ours, secrets struck out there too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - as every handler of the standard library answers a wrong format
+            self.handleError(record)
+            return
+        structlog.get_logger().log(record.levelno, "library", logger=record.name, text=text, exc_info=record.exc_info)
 
 
 class _StrikeOut:
     """The last processor: whatever an exception or a library put into a line, no secret leaves in it."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._secrets = sorted(
+            {form for secret in secrets if secret for form in _spellings(secret)}, key=len, reverse=True
+        )
 
-    def __call__(self, logger: WrappedLogger, method: str, line: str | bytes | EventDict) -> Any:
+    def __call__(self, _logger: WrappedLogger, _method: str, line: str | bytes | EventDict) -> Any:
         if isinstance(line, str):
             for secret in self._secrets:
                 line = line.replace(secret, STRUCK_OUT)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, LiteralString
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ourvidz_worker.contract.callback import CallbackProfile
@@ -22,6 +23,11 @@ _CURES = {
     "UPSTASH_REDIS_REST_URL": "set it to the database's REST address, like https://<name>.upstash.io",
     "UPSTASH_REDIS_REST_TOKEN": "set it to the database's REST token",
 }
+
+_UNSIGNED = "unsigned_callbacks"  # pydantic names a field whose default is wrong by our name, not the variable's
+_UNSIGNED_SENTENCE: LiteralString = (
+    "JOB_CALLBACK_SECRET is not set: profile 2026-02 signs its callbacks; set it as in the product's functions"
+)
 
 
 def _ours(name: str, default: Any, **constraints: Any) -> Any:
@@ -46,9 +52,11 @@ class Settings(BaseSettings):
     )
     redis_rest_url: str = Field(validation_alias="UPSTASH_REDIS_REST_URL")
     redis_rest_token: SecretStr = Field(validation_alias="UPSTASH_REDIS_REST_TOKEN")
-    callback_secret: SecretStr | None = Field(default=None, validation_alias="JOB_CALLBACK_SECRET")
 
     callback_profile: CallbackProfile = _ours("CALLBACK_PROFILE", "2025-07")
+    callback_secret: SecretStr | None = Field(
+        default=None, validation_alias="JOB_CALLBACK_SECRET", validate_default=True
+    )
     storage_layout: StorageLayout = _ours("STORAGE_LAYOUT", "current")
     queue_mode: Literal["held", "rpop"] = _ours("QUEUE_MODE", "held")
     pop_end: Literal["right", "left"] = _ours("POP_END", "right")
@@ -87,6 +95,13 @@ class Settings(BaseSettings):
             raise ValueError("must begin with https:// (or http://)")
         return value.rstrip("/")
 
+    @field_validator("callback_secret")
+    @classmethod
+    def _check_secret(cls, value: SecretStr | None, known: ValidationInfo) -> SecretStr | None:
+        if value is None and known.data.get("callback_profile") == "2026-02":
+            raise PydanticCustomError(_UNSIGNED, _UNSIGNED_SENTENCE)
+        return value
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, so that logging can strike them out."""
@@ -103,19 +118,18 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read the environment; raises `ConfigurationError` with one sentence per wrong or missing variable."""
     try:
-        settings = Settings()
+        return Settings()
     except ValidationError as error:
         raise ConfigurationError([_sentence(dict(problem)) for problem in error.errors()]) from None
-    if settings.callback_profile == "2026-02" and settings.callback_secret is None:
-        raise ConfigurationError(
-            "JOB_CALLBACK_SECRET is not set: profile 2026-02 signs its callbacks; set it as in the product's functions"
-        )
-    return settings
 
 
 def _sentence(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0])
     if problem["type"] == "missing":
         return f"{name} is not set: {_CURES[name]}"
+    if problem["type"] == _UNSIGNED:
+        return _UNSIGNED_SENTENCE
     reason = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{name} is wrong: {reason[:1].lower()}{reason[1:]}"
+    # The product's variables hold secrets and addresses, our own do not.
+    given = f", got {problem['input']!r}" if name.startswith("OURVIDZ_") else ""
+    return f"{name} is wrong: {reason[:1].lower()}{reason[1:]}{given}"

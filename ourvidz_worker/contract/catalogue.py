@@ -167,9 +167,7 @@ def _limits(family: str, table: Mapping[str, Any]) -> Limits:
         raise ValueError(f"[limits.{family}] in the job catalogue is wrong: {error!r}") from error
 
 
-def _job_type(
-    name: str, table: Mapping[str, Any], limits: Mapping[str, Limits], wan: Mapping[str, Any]
-) -> JobType:
+def _job_type(name: str, table: Mapping[str, Any], limits: Mapping[str, Limits], wan: Mapping[str, Any]) -> JobType:
     try:
         family = _one_of(("sdxl", "wan"), table["model_family"])
         media = _one_of(tuple(MEDIA_TYPES), table["media"])

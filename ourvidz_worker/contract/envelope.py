@@ -57,8 +57,8 @@ def open_delivery(element: str) -> Delivery:
     except (ValueError, RecursionError):
         return Delivery(element)
     match envelope.get(_REDELIVERY):
-        case {"element": str(original), "attempt": int(attempt), "history": list(history)} if (
-            attempt >= 1 and all(isinstance(reason, str) for reason in history)
+        case {"element": str(original), "attempt": int(attempt), "history": list(history)} if attempt >= 1 and all(
+            isinstance(reason, str) for reason in history
         ):
             return Delivery(original, attempt, tuple(history))
         case _:

@@ -72,9 +72,7 @@ def identifier(found: Found) -> str:
     """An id from outside that will stand in a storage path (contract section 4)."""
     value = text(found)
     if not _IDENTIFIER.fullmatch(value):
-        raise PayloadError(
-            found.field, f"may hold only letters, digits, '-' and '_' (at most 128), got {shown(value)}"
-        )
+        raise PayloadError(found.field, f"may hold only letters, digits, '-' and '_' (at most 128), got {shown(value)}")
     return value
 
 

@@ -126,9 +126,7 @@ def _bucket(payload: Mapping[str, Any], job_type: JobType, catalogue: Catalogue)
     if found is None:
         return job_type.bucket
     if not isinstance(found.value, str) or found.value not in catalogue.buckets:
-        raise PayloadError(
-            "bucket", f"must be one of {', '.join(catalogue.buckets)}, got {shown(found.value)}"
-        )
+        raise PayloadError("bucket", f"must be one of {', '.join(catalogue.buckets)}, got {shown(found.value)}")
     return found.value
 
 

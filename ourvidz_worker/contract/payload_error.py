@@ -25,7 +25,7 @@ class MalformedElement(PayloadError):
 def shown(value: object) -> str:
     """A wrong value as it may appear in a message: short, and on one line.
 
-    Of an object or a list only the kind: it may be nested deeper than `repr` can follow.
+    Of an object or a list only its length: it may be large, and it may hold a signed URL.
     """
     if isinstance(value, dict | list):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"

@@ -36,9 +36,7 @@ def parse_references(sections: Sections, job_type: JobType) -> tuple[Reference, 
     references = [*_named(sections), *_listed(sections)]
     for position, reference in enumerate(references):
         if reference.role in FRAME_ROLES and job_type.media != "video":
-            raise PayloadError(
-                reference.field, f"is a {reference.role} frame, and {job_type.name} makes no video"
-            )
+            raise PayloadError(reference.field, f"is a {reference.role} frame, and {job_type.name} makes no video")
         if any(earlier.role == reference.role for earlier in references[:position]):
             raise PayloadError(reference.field, f"is a second {reference.role} reference; send one per type")
     return tuple(references)

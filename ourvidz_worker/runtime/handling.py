@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -87,7 +88,8 @@ class Handler:
         progress = Progress(job, self._announcer)
         progress.started()
         finished = self._spool.find(job.id)
-        if finished is not None:
+        # What is finished already gets one delivery more than anything gets generations.
+        if finished is not None and job.attempt <= MAX_ATTEMPTS + 1:
             log.info("job_resumed_from_spool")
             return partial(self._deliver, claim, job, finished, progress)
         if job.attempt > MAX_ATTEMPTS:
@@ -116,10 +118,10 @@ class Handler:
             ending = partial(self._hand_back, claim, str(drained), progress)
         except Restart as error:
             await processing
-            await self._queue.requeue(claim, str(error), charged=True)
+            # When this fails, the job is handed back once the process is gone.
+            with contextlib.suppress(Retry, BackendRefused):
+                await self._queue.requeue(claim, str(error), charged=True)
             raise
-        except Retry as error:
-            ending = partial(self._hand_back, claim, str(error), progress, charged=True)
         except WorkerError as error:
             ending = partial(self._fail, claim, job, error, progress)
         except Exception:
@@ -140,6 +142,8 @@ class Handler:
             await self._courier.announce_processing(job)
         except WorkerError as error:
             structlog.get_logger().warning("processing_not_reported", problem=str(error))
+        except Exception:  # noqa: BLE001 - not even a bug in a courtesy may cost the user what is generated meanwhile
+            structlog.get_logger().exception("processing_not_reported")
 
     async def _complete(self, claim: Claim, job: Job, drawn: Drawn, progress: Progress) -> None:
         progress.phase("encoding")
@@ -148,7 +152,7 @@ class Handler:
         except WorkerError as error:
             await self._fail(claim, job, error, progress)
             return
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever an encoder raises, the user hears of it and the worker goes on
             structlog.get_logger().exception("encoding_failed")
             await self._fail(claim, job, GenerationFailed(INTERNAL), progress)
             return

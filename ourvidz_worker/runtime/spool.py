@@ -65,7 +65,7 @@ class Spool:
         folder = self._root / job_id
         try:
             result = _from_json(json.loads((folder / _MANIFEST).read_text(encoding="utf-8")), folder)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         whole = all(_size(stored.asset.path) == stored.asset.bytes for stored in result.assets)
         return result if whole else None

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.storage_keys import StorageLayout, storage_key
-from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.errors import ConfigurationError, ReferenceUnreachable, Retry
 from ourvidz_worker.ports import (
     Asset,
     Engine,
@@ -21,6 +21,7 @@ from ourvidz_worker.ports import (
     GenerationRequest,
     MediaEncoder,
     PromptEnhancer,
+    ReferenceImage,
     ReferenceSource,
 )
 from ourvidz_worker.runtime.content_policy import ContentPolicy
@@ -91,14 +92,14 @@ class Studio:
         """
         seed = secrets.randbelow(_DRAWN_SEED_LIMIT) if job.seed is None else job.seed
         progress.phase("references")
-        references = await asyncio.gather(*(self._references.fetch(reference) for reference in job.references))
+        references = await self._fetch_references(job)
         enhancement = await self._enhance(job, seed, interrupter, progress)
         interrupter.look()
         request = GenerationRequest(
             job=job,
             prompt=enhancement.prompt if enhancement else job.prompt,
             seed=seed,
-            references=tuple(references),
+            references=references,
         )
         progress.phase("generating")
 
@@ -137,6 +138,13 @@ class Studio:
         result = Result(bucket=job.bucket, assets=stored, callback=callback)
         await asyncio.to_thread(self._spool.save, result)
         return result
+
+    async def _fetch_references(self, job: Job) -> tuple[ReferenceImage, ...]:
+        """All of them or an error: a reference is never quietly left out."""
+        try:
+            return tuple(await asyncio.gather(*(self._references.fetch(reference) for reference in job.references)))
+        except Retry as error:
+            raise ReferenceUnreachable(str(error)) from error
 
     async def _enhance(
         self, job: Job, seed: int, interrupter: Interrupter, progress: Progress

@@ -100,13 +100,14 @@ class Worker:
             await asyncio.gather(*background, return_exceptions=True)
 
     async def _work(self) -> None:
-        while not self._stopping.is_set():
-            await self._wait_for_room()
+        while await self._may_claim():
             claim, pause = await self._next_claim()
             if claim is None:
                 await self._wait(pause)
                 continue
             self._held.append(claim)
+            if self._stopping.is_set():
+                return  # the stop came during the claim; the drain hands it back
             self._say(WorkerState.BUSY)
             with structlog.contextvars.bound_contextvars(queue=claim.queue):
                 ending = await self._handler.work_on(claim)
@@ -117,12 +118,13 @@ class Worker:
 
     async def _next_claim(self) -> tuple[Claim | None, float]:
         """The next job, or None and how many seconds to wait before asking again."""
-        sent_at = time.monotonic()
         try:
-            claim = await self._find_lost_claim() if self._answer_lost else None
-            if claim is None and await self._waiting():
-                sent_at = time.monotonic()
-                claim = await self._queue.claim()
+            if self._answer_lost:
+                await self._return_lost_claims()
+            if not await self._waiting():
+                return None, self._recovered()
+            sent_at = time.monotonic()
+            claim = await self._queue.claim()
         except QuotaExceeded as error:
             structlog.get_logger().error("redis_quota_exceeded", problem=str(error), pause_seconds=QUOTA_PAUSE)
             return None, QUOTA_PAUSE
@@ -134,24 +136,34 @@ class Worker:
             return None, self._outage_pause
         except BackendRefused as error:
             raise ConfigurationError(str(error)) from error
+        self._lease.confirm(sent_at)
+        return claim, self._recovered()
+
+    def _recovered(self) -> float:
+        """The queue answered: the next outage begins with a short pause again."""
         self._outage_pause = self._poll_seconds
-        if claim is not None:
-            self._lease.confirm(sent_at)
-        return claim, self._poll_seconds
+        return self._poll_seconds
 
     async def _waiting(self) -> int:
         waiting = await self._queue.length()
         self._announcer.announce(Message("poll", waiting=waiting))
         return waiting
 
-    async def _find_lost_claim(self) -> Claim | None:
+    async def _return_lost_claims(self) -> None:
+        """Queue again what lies in the held list without our knowledge.
+
+        Taking it on as it lies there would race with a reaper if the lease lapsed meanwhile; the move does not.
+        """
+        self._answer_lost = False  # at once, because an ending may lose another answer during the look-up
         known = [claim.element for claim in self._held]
-        for claim in await self._queue.held():
-            if claim.element not in known:
-                structlog.get_logger().info("lost_claim_found")
-                return claim
-        self._answer_lost = False
-        return None
+        try:
+            for claim in await self._queue.held():
+                if claim.element not in known:
+                    await self._queue.requeue(claim, "the answer to its claim was lost", charged=False)
+                    structlog.get_logger().info("lost_claim_returned")
+        except Retry:
+            self._answer_lost = True
+            raise
 
     def _begin(self, claim: Claim, ending: Ending) -> None:
         task = asyncio.create_task(self._end(claim, ending))
@@ -160,20 +172,28 @@ class Worker:
 
     async def _end(self, claim: Claim, ending: Ending) -> None:
         try:
-            await ending()
-        except Retry as error:
+            await self._run_ending(claim, ending)
+        except (Retry, BackendRefused) as error:
             # The command may or may not have been done; what is still in the held list is found by the look-up.
             structlog.get_logger().warning("ending_unconfirmed", problem=str(error))
             self._answer_lost = True
-        except Exception:  # noqa: BLE001 - a bug in one ending may not cost the worker its other jobs
-            structlog.get_logger().exception("ending_failed")
-            await self._queue.requeue(claim, "the delivery failed with an internal error", charged=True)
         # Not in a `finally`: when cancelled, the claim is still held and is handed back by the drain.
         self._held.remove(claim)
 
-    async def _wait_for_room(self) -> None:
+    async def _run_ending(self, claim: Claim, ending: Ending) -> None:
+        try:
+            await ending()
+        except (Retry, BackendRefused):
+            raise
+        except Exception:  # noqa: BLE001 - a bug in one ending may not cost the worker its other jobs
+            structlog.get_logger().exception("ending_failed")
+            await self._queue.requeue(claim, "the delivery failed with an internal error", charged=True)
+
+    async def _may_claim(self) -> bool:
+        """Wait for room for another job; False when none may be taken any more."""
         while len(self._endings) > MAX_ENDINGS and not self._stopping.is_set():
             await self._wait_any(*self._endings)
+        return not self._stopping.is_set()
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -204,8 +224,16 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         for claim in list(self._held):
+            await self._hand_back(claim)
+
+    async def _hand_back(self, claim: Claim) -> None:
+        try:
             await self._queue.requeue(claim, "the worker was shut down before the job was delivered", charged=False)
-            structlog.get_logger().warning("job_handed_back", queue=claim.queue)
+        except (Retry, BackendRefused) as error:
+            # Not lost: the supervisor or a reaper hands back what a dead owner holds.
+            structlog.get_logger().warning("hand_back_failed", queue=claim.queue, problem=str(error))
+            return
+        structlog.get_logger().warning("job_handed_back", queue=claim.queue)
 
     async def _reap(self) -> None:
         """Hand back what others left behind, at boot and from time to time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ from enum import StrEnum
 
 import structlog
 
-from ourvidz_worker.control import CONTROL_FD_VARIABLE, OWNER_VARIABLE, WorkerState, decode_message
+from ourvidz_worker.control import CONTROL_FD_VARIABLE, OWNER_VARIABLE, ExitCode, WorkerState, decode_message
 from ourvidz_worker.errors import WorkerError
 from ourvidz_worker.supervisor.restarts import RestartPolicy, Verdict
 from ourvidz_worker.supervisor.worker_view import WorkerView
@@ -113,6 +114,10 @@ class Child:
                 },
                 pass_fds=(theirs.fileno(),),
             )
+        except OSError as error:
+            ours.close()
+            structlog.get_logger().error("worker_not_started", worker=self.spec.name, problem=str(error))
+            return ExitCode.INTERNAL
         finally:
             theirs.close()
         self.pid = process.pid
@@ -130,7 +135,8 @@ class Child:
 
     async def _terminate(self, process: asyncio.subprocess.Process, ending: asyncio.Task[int]) -> None:
         self._become(ChildState.STOPPING)
-        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
+            process.send_signal(signal.SIGTERM)
         _, late = await asyncio.wait({ending}, timeout=self._stop_seconds)
         if late:
             structlog.get_logger().error("worker_killed", worker=self.spec.name, pid=process.pid)
@@ -140,18 +146,21 @@ class Child:
     async def _listen(self, ours: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
-            async for line in reader:
-                self._heard(line)
+            while not reader.at_eof():
+                await self._hear(reader)
         except ConnectionError:
             pass  # the process died between two words
         finally:
             writer.close()
 
-    def _heard(self, line: bytes) -> None:
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
         try:
+            line = await reader.readline()
+            if not line:
+                return
             message = decode_message(line)
-        except ValueError as error:
-            structlog.get_logger().warning("control_message_unreadable", problem=str(error))
+        except ValueError as error:  # not a message, or a line longer than any message
+            structlog.get_logger().warning("control_message_unreadable", worker=self.spec.name, problem=str(error))
             return
         self.view.heard(message)
         if message.state is WorkerState.READY and self._ready_at is None:

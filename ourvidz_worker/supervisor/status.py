@@ -59,5 +59,8 @@ class Status:
         if self._file is None:
             return
         draft = self._file.with_name(self._file.name + ".part")
-        draft.write_text(json.dumps(self.as_json()), encoding="utf-8")
-        draft.replace(self._file)
+        try:
+            draft.write_text(json.dumps(self.as_json()), encoding="utf-8")
+            draft.replace(self._file)
+        except OSError as error:  # a full disk may not cost a running worker its supervisor
+            structlog.get_logger().warning("status_file_not_written", problem=str(error))

@@ -10,7 +10,7 @@ from ourvidz_worker.control import Message, WorkerState
 
 @dataclass(slots=True)
 class JobView:
-    """The last job that was announced; `seconds` once it is over."""
+    """A job in progress: the part of the work it is in, and `step` of `steps` denoising steps."""
 
     id: str
     type: str
@@ -18,9 +18,6 @@ class JobView:
     phase: str = "claimed"
     step: int = 0
     steps: int = 0
-    status: str | None = None
-    seconds: float | None = None
-    reason: str | None = None
 
 
 @dataclass(slots=True)

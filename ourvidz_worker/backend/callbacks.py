@@ -1,0 +1,164 @@
+"""Reports to the product's `job-callback` function, retried by the table of contract section 5."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from ourvidz_worker.backend.retrying import Patience, Sleep, retrying
+from ourvidz_worker.backend.wording import quoted
+from ourvidz_worker.contract.callback import (
+    SIGNATURE_HEADER,
+    Callback,
+    CallbackProfile,
+    callback_body,
+    callback_signature,
+)
+from ourvidz_worker.errors import (
+    BackendRefused,
+    BackendUnavailable,
+    ConfigurationError,
+    RowMissing,
+    RowNotLinked,
+    WorkerError,
+)
+
+_NOT_LINKED = "cannot be completed without an associated"
+_ROW_MISSING = (
+    "Cannot coerce the result to a single JSON object",
+    "multiple (or no) rows returned",
+    "Job not found",
+)
+_CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackPatience:
+    """Seconds to keep trying, by what is wrong.
+
+    `processing` bounds the whole report of a start: one that came after the final status would set the job
+    back to processing (contract section 5).
+    """
+
+    unlinked: float = 300.0
+    missing: float = 15.0
+    unavailable: float = 300.0
+    processing: float = 10.0
+
+    def for_status(self, status: str) -> Patience:
+        longest = self.processing if status == "processing" else float("inf")
+        return {
+            RowNotLinked: min(self.unlinked, longest),
+            RowMissing: min(self.missing, longest),
+            BackendUnavailable: min(self.unavailable, longest),
+        }
+
+
+class CallbackReporter:
+    """A `JobReporter` over HTTP; `url` is the project's, `timeout_seconds` bounds one request.
+
+    Raises `ConfigurationError` when profile 2026-02 has no secret to sign with.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        service_key: str,
+        profile: CallbackProfile = "2025-07",
+        secret: str | None = None,
+        timeout_seconds: float = 30.0,
+        patience: CallbackPatience | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        if profile == "2026-02" and not secret:
+            raise ConfigurationError(
+                "JOB_CALLBACK_SECRET is missing: callback profile 2026-02 signs every call with it"
+            )
+        self._endpoint = f"{url.rstrip('/')}/functions/v1/job-callback"
+        self._service_key = service_key
+        self._profile = profile
+        self._secret = secret if profile == "2026-02" else None
+        self._timeout_seconds = timeout_seconds
+        self._patience = patience or CallbackPatience()
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
+            headers={"apikey": service_key, "Authorization": f"Bearer {service_key}"},
+        )
+
+    async def report(self, callback: Callback) -> None:
+        body = callback_body(callback, self._profile)
+        headers = {"Content-Type": "application/json"}
+        if self._secret:
+            headers[SIGNATURE_HEADER] = callback_signature(body, self._secret)
+        policy = retrying(self._patience.for_status(callback.status), sleep=self._sleep)
+        if callback.status != "processing":
+            await policy(self._send, body, headers)
+            return
+        try:
+            async with asyncio.timeout(self._patience.processing):
+                await policy(self._send, body, headers)
+        except TimeoutError as error:
+            raise BackendUnavailable("job-callback did not take the start of the job in time") from error
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _send(self, body: bytes, headers: dict[str, str]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._http.post(self._endpoint, content=body, headers=headers)
+        except (TimeoutError, httpx.HTTPError) as error:
+            reason = type(error).__name__
+            raise BackendUnavailable(f"job-callback did not answer ({reason})") from error
+        if problem := self._problem(answer):
+            raise problem
+
+    def _problem(self, answer: httpx.Response) -> WorkerError | None:
+        """What an answer means for the caller; None for success."""
+        status, body = answer.status_code, _json_object(answer)
+        relayed = answer.headers.get("x-relay-error", "").lower() == "true"
+        if relayed or status >= 500 or status in (408, 425, 429):
+            return BackendUnavailable(f"job-callback is out of reach: the gateway answered HTTP {status}")
+        message = _message(body)
+        if status == 404 and "Job not found" not in message:
+            return BackendRefused("job-callback answered 404: deploy the function, or correct SUPABASE_URL")
+        if status in (401, 403):
+            return BackendRefused(self._refused_credentials(status, message))
+        if body is None:
+            return BackendUnavailable(f"job-callback answered HTTP {status} without a JSON object")
+        if status == 200 and body.get("success") is not False:
+            return None
+        return self._by_message(message or f"HTTP {status} without a reason")
+
+    def _by_message(self, message: str) -> WorkerError:
+        """The function answers every failure, passing or final, with the same status."""
+        said = quoted(message, self._service_key, self._secret or "")
+        if _NOT_LINKED in message:
+            return RowNotLinked(f"the product has not linked the job's row yet: {said}")
+        if any(sign in message for sign in _ROW_MISSING):
+            return RowMissing(f"the product has no row for this job: {said}")
+        return BackendRefused(f"job-callback refuses the report: {said}")
+
+    def _refused_credentials(self, status: int, message: str) -> str:
+        said = quoted(message, self._service_key, self._secret or "")
+        keys = "SUPABASE_SERVICE_KEY" + (" and JOB_CALLBACK_SECRET" if self._secret else "")
+        return f"job-callback answered {status} ({said or 'no reason given'}): check {keys}"
+
+
+def _json_object(answer: httpx.Response) -> dict[str, Any] | None:
+    try:
+        body = answer.json()
+    except ValueError:  # an HTML page, or cut short
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _message(body: dict[str, Any] | None) -> str:
+    """The function says `error`; Supabase's gateway says `message` or `msg`."""
+    words = [str((body or {}).get(name) or "") for name in ("error", "message", "msg")]
+    return ": ".join(dict.fromkeys(filter(None, words)))

@@ -1,0 +1,97 @@
+"""Is the product's side in reach and set up? One look each, for a person who reads the findings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.contract.catalogue import MIB, Bucket
+from ourvidz_worker.errors import WorkerError
+
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact about the environment; `cure` says what to do and is empty where nothing is wrong."""
+
+    ok: bool
+    sentence: str
+    cure: str = ""
+
+
+async def check_redis(*, url: str, token: str, queues: tuple[str, ...]) -> list[Finding]:
+    """Whether Redis answers with this token, and how many jobs wait in each queue."""
+    redis = UpstashClient(url=url, token=token, timeout_seconds=_SECONDS)
+    try:
+        lengths = {queue: await redis.llen(queue) for queue in queues}
+    except WorkerError as error:
+        cure = "check UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN"
+        return [Finding(ok=False, sentence=str(error), cure=cure)]
+    finally:
+        await redis.close()
+    waiting = ", ".join(f"{length} in {queue}" for queue, length in lengths.items())
+    return [Finding(ok=True, sentence=f"Redis answers; jobs waiting: {waiting}")]
+
+
+async def check_storage(*, url: str, service_key: str, buckets: Mapping[str, Bucket]) -> list[Finding]:
+    """Whether each of these buckets exists and takes what the catalogue says."""
+    try:
+        answer = await _request("GET", f"{url.rstrip('/')}/storage/v1/bucket", service_key)
+    except (TimeoutError, httpx.HTTPError) as error:
+        return [_unreachable("storage", error)]
+    try:
+        answer.raise_for_status()
+        limits = {entry["id"]: entry.get("file_size_limit") for entry in answer.json()}
+    except (httpx.HTTPStatusError, ValueError, LookupError, TypeError):
+        sentence = f"storage does not list its buckets (HTTP {answer.status_code})"
+        return [Finding(ok=False, sentence=sentence, cure="check SUPABASE_URL and SUPABASE_SERVICE_KEY")]
+    return [_bucket_finding(bucket, limits) for bucket in buckets.values()]
+
+
+async def check_callback(*, url: str, service_key: str) -> Finding:
+    """Whether `job-callback` is deployed; a preflight request changes nothing."""
+    try:
+        answer = await _request("OPTIONS", f"{url.rstrip('/')}/functions/v1/job-callback", service_key)
+    except (TimeoutError, httpx.HTTPError) as error:
+        return _unreachable("job-callback", error)
+    if answer.is_success:
+        return Finding(ok=True, sentence="job-callback is deployed")
+    return Finding(
+        ok=False,
+        sentence=f"job-callback answers HTTP {answer.status_code}",
+        cure="deploy the function to this project, or correct SUPABASE_URL",
+    )
+
+
+def _bucket_finding(bucket: Bucket, limits: Mapping[str, int | None]) -> Finding:
+    if bucket.name not in limits:
+        return Finding(
+            ok=False,
+            sentence=f"bucket {bucket.name} does not exist",
+            cure=f"create it with a limit of {bucket.limit_bytes // MIB} MiB",
+        )
+    limit = limits[bucket.name]
+    if limit is not None and limit < bucket.limit_bytes:
+        return Finding(
+            ok=False,
+            sentence=f"bucket {bucket.name} takes {limit} bytes, less than the {bucket.limit_bytes} expected",
+            cure=f"raise its file size limit to {bucket.limit_bytes // MIB} MiB",
+        )
+    shown = "no limit of its own" if limit is None else f"up to {limit // MIB} MiB"
+    return Finding(ok=True, sentence=f"bucket {bucket.name} exists, {shown}")
+
+
+async def _request(method: str, url: str, service_key: str) -> httpx.Response:
+    headers = {"apikey": service_key, "Authorization": f"Bearer {service_key}"}
+    async with asyncio.timeout(_SECONDS), httpx.AsyncClient(timeout=_SECONDS) as http:
+        return await http.request(method, url, headers=headers)
+
+
+def _unreachable(what: str, error: Exception) -> Finding:
+    sentence = f"{what} does not answer ({type(error).__name__})"
+    return Finding(ok=False, sentence=sentence, cure="check the network and SUPABASE_URL")

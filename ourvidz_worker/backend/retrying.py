@@ -1,0 +1,52 @@
+"""How long to keep trying: one patience per kind of failure, with growing pauses in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+
+from ourvidz_worker.errors import Retry
+
+Sleep = Callable[[float], Awaitable[None]]
+Patience = Mapping[type[Retry], float]
+"""Seconds to keep trying after a failure of this kind, counted from its first appearance."""
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 15.0
+_LEAST_ATTEMPTS = 5
+
+
+def retrying(patience: Patience, *, sleep: Sleep = asyncio.sleep) -> AsyncRetrying:
+    """A policy for one call; it raises the last failure as it is when that is used up or not in `patience`."""
+    schedule = _Schedule(patience)
+    return AsyncRetrying(
+        retry=retry_if_exception_type(tuple(patience)),
+        stop=schedule.used_up,
+        wait=schedule.pause,
+        sleep=sleep,
+        reraise=True,
+    )
+
+
+class _Schedule:
+    """A failure of one kind must not eat the patience for another that comes after it."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._first_seen: dict[type[Retry], float] = {}
+        self._backoff = wait_exponential_jitter(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE)
+
+    def used_up(self, state: RetryCallState) -> bool:
+        # The pauses count even where a test's sleep takes no time.
+        elapsed = max(state.seconds_since_start or 0.0, state.idle_for)
+        kind = self._kind(state)
+        return elapsed - self._first_seen.setdefault(kind, elapsed) >= self._patience[kind]
+
+    def pause(self, state: RetryCallState) -> float:
+        return min(self._backoff(state), self._patience[self._kind(state)] / _LEAST_ATTEMPTS)
+
+    def _kind(self, state: RetryCallState) -> type[Retry]:
+        failure = state.outcome.exception() if state.outcome else None
+        return next(kind for kind in self._patience if isinstance(failure, kind))

@@ -1,0 +1,96 @@
+"""The Upstash client, with timeouts and with errors that say what to do next (contract section 1)."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from upstash_redis.asyncio import Redis
+from upstash_redis.errors import UpstashError
+from upstash_redis.http import AsyncHttpClient
+
+from ourvidz_worker.backend.wording import quoted
+from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
+
+_QUOTA = ("max daily request limit exceeded", "max requests limit exceeded")
+_WRONG_TOKEN = ("Unauthorized", "WRONGPASS", "NOAUTH", "NOPERM")
+_PASSING = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+
+
+class UpstashClient(Redis):
+    """`upstash_redis.asyncio.Redis` without retries, every command within `timeout_seconds`.
+
+    Elements that are not UTF-8 come back with surrogate escapes. Raises `BackendUnavailable` when the outcome
+    is not known, `QuotaExceeded`, and `BackendRefused` for a wrong token or a command that Redis refuses.
+    """
+
+    def __init__(self, *, url: str, token: str, timeout_seconds: float) -> None:
+        # A blind retry of a claim whose answer was lost would take a second job.
+        super().__init__(url, token, rest_encoding="base64", rest_retries=0, allow_telemetry=False)
+        self._http = _Transport(timeout_seconds, self._update_sync_token)
+        self._secret = token
+        self._timeout = timeout_seconds
+
+    async def execute(self, command: list[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await super().execute(command)
+        except UpstashError as error:
+            raise self._refusal(str(error)) from error
+        except httpx.HTTPStatusError as error:
+            raise self._refused_status(error.response.status_code) from error
+        except (TimeoutError, httpx.HTTPError) as error:
+            reason = str(error) or type(error).__name__
+            raise BackendUnavailable(f"Redis did not answer: {quoted(reason, self._secret)}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BackendUnavailable(
+                "what answered at UPSTASH_REDIS_REST_URL does not speak Upstash's REST: check the URL"
+            ) from error
+
+    def _refusal(self, text: str) -> WorkerError:
+        if any(sign in text for sign in _QUOTA):
+            return QuotaExceeded(f"the Redis plan is used up: {quoted(text, self._secret)}")
+        if any(sign in text for sign in _WRONG_TOKEN):
+            return self._wrong_token()
+        if text.startswith(_PASSING):
+            return BackendUnavailable(f"Redis is not ready: {quoted(text, self._secret)}")
+        return BackendRefused(f"Redis refuses a command: {quoted(text, self._secret)}")
+
+    def _refused_status(self, status: int) -> WorkerError:
+        if status == 401:
+            return self._wrong_token()
+        return BackendUnavailable(f"Redis answered HTTP {status}")
+
+    @staticmethod
+    def _wrong_token() -> BackendRefused:
+        return BackendRefused(
+            "Redis refuses the token: set UPSTASH_REDIS_REST_TOKEN to the read-write token of the database"
+        )
+
+
+class _Transport(AsyncHttpClient):
+    """The library's transport has no timeouts, drops the HTTP status and stumbles over invalid UTF-8."""
+
+    def __init__(self, timeout_seconds: float, sync_token_cb: Callable[[str], None]) -> None:
+        super().__init__(encoding=None, retries=0, retry_interval=0, sync_token_cb=sync_token_cb)
+        self._client.timeout = httpx.Timeout(timeout_seconds)
+        self._client.event_hooks = {"response": [_check_status]}
+
+    async def execute(self, *args: Any, **kwargs: Any) -> Any:
+        return _decoded(await super().execute(*args, **kwargs))
+
+
+async def _check_status(response: httpx.Response) -> None:
+    if response.status_code == 401 or response.status_code >= 500:
+        response.raise_for_status()
+
+
+def _decoded(result: Any) -> Any:
+    if isinstance(result, list):
+        return [_decoded(item) for item in result]
+    if isinstance(result, str) and result != "OK":  # the only text sent plainly
+        return b64decode(result, validate=True).decode("utf-8", "surrogateescape")
+    return result

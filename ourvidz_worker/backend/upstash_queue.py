@@ -1,0 +1,165 @@
+"""The job queue over Upstash REST, speaking the held-list protocol.
+
+A claim moves an element into its owner's held list, where it stays until it is acknowledged; a lease that
+expires tells others whether the owner lives. What was claimed can thus be found again after any crash.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import Literal
+
+from ourvidz_worker.backend.keys import QueueKeys, lease_key
+from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.contract.envelope import open_delivery
+from ourvidz_worker.ports import Claim
+
+PopEnd = Literal["right", "left"]
+QueueMode = Literal["held", "rpop"]
+
+_CLAIM = resources.files(__package__).joinpath("lua/claim.lua").read_text()
+_MOVE = resources.files(__package__).joinpath("lua/move.lua").read_text()
+_NOT_JSON_TEXT = re.compile("[%\udc80-\udcff]")
+_SCAN_COUNT = 1000
+
+
+class UpstashQueue:
+    """A `JobQueue` of one owner.
+
+    `pop_end` is the end that producers do not push to (contract section 1). `lease_seconds` is how long the
+    owner is taken to be alive after a claim or renewal. `mode="rpop"` is for servers without LMOVE: a job is
+    popped and gone, so it runs at most once, nothing can be found again, and a repeated `requeue` or `bury`
+    repeats the push.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        token: str,
+        queue: str,
+        owner: str,
+        pop_end: PopEnd = "right",
+        mode: QueueMode = "held",
+        lease_seconds: int = 90,
+        timeout_seconds: float = 10,
+    ) -> None:
+        self._redis = UpstashClient(url=url, token=token, timeout_seconds=timeout_seconds)
+        self._keys = QueueKeys(queue)
+        self._owner = owner
+        self._pop_end = pop_end
+        self._push_next = "RPUSH" if pop_end == "right" else "LPUSH"
+        self._holds = mode == "held"
+        self._lease_seconds = lease_seconds
+
+    @property
+    def name(self) -> str:
+        return self._keys.queue
+
+    async def length(self) -> int:
+        return await self._redis.llen(self._keys.queue)
+
+    async def claim(self) -> Claim | None:
+        element = await (self._take_and_hold() if self._holds else self._pop())
+        return None if element is None else self._claim_of(element)
+
+    async def renew(self) -> bool:
+        if not self._holds:
+            return True
+        renewed = await self._redis.set(lease_key(self._owner), self._owner, ex=self._lease_seconds, xx=True)
+        return bool(renewed)
+
+    async def acknowledge(self, claim: Claim) -> None:
+        if self._holds:
+            await self._redis.eval(_MOVE, [self._keys.held(self._owner)], [_escaped(claim.element)])
+
+    async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
+        again = claim.delivery.again(reason, charged=charged)
+        await self._replace(claim, self._keys.queue, again, self._push_next)
+
+    async def bury(self, claim: Claim, reason: str) -> None:
+        await self._replace(claim, self._keys.dead, claim.delivery.dead_letter(reason), "LPUSH")
+
+    async def held(self) -> list[Claim]:
+        if not self._holds:
+            return []
+        return [self._claim_of(element) for element in await self._held_by(self._owner)]
+
+    async def peek(self, count: int) -> list[str]:
+        if count < 1:
+            return []
+        if self._pop_end == "left":
+            return await self._redis.lrange(self._keys.queue, 0, count - 1)
+        return (await self._redis.lrange(self._keys.queue, -count, -1))[::-1]
+
+    async def release(self, owner: str, reason: str) -> int:
+        released = await self._hand_back(owner, reason)
+        await self._redis.delete(lease_key(owner))
+        return released
+
+    async def reap(self) -> int:
+        reaped = 0
+        for owner in await self._other_owners():
+            reason = f"its worker {owner} stopped renewing its lease"
+            reaped += await self._hand_back(owner, reason, unless_alive=True)
+        return reaped
+
+    async def close(self) -> None:
+        await self._redis.close()
+
+    async def _take_and_hold(self) -> str | None:
+        element: str | None = await self._redis.eval(
+            _CLAIM,
+            keys=[lease_key(self._owner), self._keys.queue, self._keys.held(self._owner)],
+            args=[self._owner, str(self._lease_seconds), self._pop_end.upper()],
+        )
+        return element
+
+    async def _pop(self) -> str | None:
+        pop = self._redis.rpop if self._pop_end == "right" else self._redis.lpop
+        element = await pop(self._keys.queue)
+        assert not isinstance(element, list)
+        return element
+
+    async def _replace(self, claim: Claim, destination: str, replacement: str, push: str) -> None:
+        if self._holds:
+            await self._move([self._keys.held(self._owner), destination], claim.element, replacement, push)
+        else:
+            # Only the script can take bytes that are not UTF-8; without it they become U+FFFD.
+            text = replacement.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            await self._redis.execute([push, destination, text])
+
+    async def _held_by(self, owner: str) -> list[str]:
+        """What an owner holds, oldest first."""
+        return (await self._redis.lrange(self._keys.held(owner), 0, -1))[::-1]
+
+    async def _other_owners(self) -> set[str]:
+        owners: set[str] = set()
+        cursor = 0
+        while True:
+            cursor, keys = await self._redis.scan(cursor, match=self._keys.held_by_anyone, count=_SCAN_COUNT)
+            owners.update(self._keys.owner_of(key) for key in keys)
+            if cursor == 0:
+                return owners - {self._owner}
+
+    async def _hand_back(self, owner: str, reason: str, *, unless_alive: bool = False) -> int:
+        """Queue again, charged, what an owner holds; the last one pushed is the next one taken."""
+        keys = [self._keys.held(owner), self._keys.queue, *([lease_key(owner)] if unless_alive else [])]
+        moved = 0
+        for element in reversed(await self._held_by(owner)):
+            again = open_delivery(element).again(reason, charged=True)
+            moved += await self._move(keys, element, again, self._push_next)
+        return moved
+
+    async def _move(self, keys: list[str], element: str, replacement: str, push: str) -> int:
+        """1 if the element was still held and is now replaced, else 0; `keys` as in `move.lua`."""
+        return int(await self._redis.eval(_MOVE, keys, [_escaped(element), _escaped(replacement), push]))
+
+    def _claim_of(self, element: str) -> Claim:
+        return Claim(queue=self.name, element=element, delivery=open_delivery(element))
+
+
+def _escaped(element: str) -> str:
+    """An element as `move.lua` reads it."""
+    return _NOT_JSON_TEXT.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", element)

@@ -1,0 +1,98 @@
+"""`demo`: recorded jobs of every type on the embedded backend, with live progress and a page of results."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from ourvidz_worker.cli.recorded import Recording, read_recordings, submit_recording
+from ourvidz_worker.cli.replay import ChangeLines
+from ourvidz_worker.cli.report import build_report, print_table, write_report
+from ourvidz_worker.cli.session import Progress, Session, families_of, running_session, scratch_folder
+from ourvidz_worker.cli.wiring import chosen_files, read_configuration
+from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.local.server import PortTaken
+
+DEFAULT_PORT = 8787
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        recordings = read_recordings(arguments.files)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return asyncio.run(_demo(recordings, arguments))
+    except (ConfigurationError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+async def _demo(recordings: list[Recording], arguments: argparse.Namespace) -> int:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    port = DEFAULT_PORT if arguments.port is None else arguments.port
+    with scratch_folder() as folder:
+        try:
+            return await _present(recordings, arguments, Path(folder), port, stopping)
+        except PortTaken:
+            if arguments.port is not None:
+                raise
+            return await _present(recordings, arguments, Path(folder), 0, stopping)
+
+
+async def _present(
+    recordings: list[Recording], arguments: argparse.Namespace, data: Path, port: int, stopping: asyncio.Event
+) -> int:
+    console = Console()
+    catalogue = read_configuration(chosen_files()).catalogue
+    workers = families_of([recording.payload for recording in recordings], catalogue)
+    log_file = data / "workers.log"
+    async with running_session(
+        catalogue=catalogue, workers=workers, data=data, port=port, log_file=log_file
+    ) as session:
+        console.print(f"results: {session.backend.url}    log: {log_file}", highlight=False)
+        job_ids = [await submit_recording(recording, session.backend) for recording in recordings]
+        watching = asyncio.create_task(_watch(session, job_ids, console, arguments.timeout))
+        interrupted = asyncio.create_task(stopping.wait())
+        await asyncio.wait({watching, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        report = build_report(session.backend, job_ids)
+        print_table(report, console)
+        if arguments.report:
+            write_report(report, arguments.report)
+        if session.orchestrator.returncode is not None:
+            console.print(
+                f"the orchestrator ended early; its log:\n{log_file.read_text()}", highlight=False, markup=False
+            )
+        console.print(f"\nresults: {session.backend.url}", highlight=False)
+        if not arguments.once and not stopping.is_set():
+            console.print("press Ctrl-C to stop", highlight=False)
+            await interrupted
+        interrupted.cancel()
+    return 0 if report["ok"] else 1
+
+
+async def _watch(session: Session, job_ids: list[str], console: Console, seconds: float) -> bool:
+    if not console.is_terminal:
+        return await session.watch(job_ids, ChangeLines(console).show, seconds=seconds)
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        return await session.watch(job_ids, lambda jobs: live.update(_bars(jobs)), seconds=seconds)
+
+
+def _bars(jobs: list[Progress]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for job in jobs:
+        table.add_row(job.type, ProgressBar(total=1.0, completed=job.share, width=30), job.phase or job.status)
+    return table

@@ -1,0 +1,41 @@
+"""`local`: the embedded backend alone, like a local Supabase start."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shlex
+import signal
+import sys
+
+from ourvidz_worker.cli.wiring import chosen_files, read_configuration
+from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.local.backend import EmbeddedBackend
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        return asyncio.run(_serve(arguments))
+    except (ConfigurationError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    backend = EmbeddedBackend(
+        data=arguments.data,
+        catalogue=read_configuration(chosen_files()).catalogue,
+        port=arguments.port,
+        redis_url=arguments.redis,
+    )
+    await backend.start()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    print("# the embedded backend, for development only; export this in the shell of a worker:")
+    for name, value in backend.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+    print(f"# results: {backend.url}", flush=True)
+    await stopping.wait()
+    await backend.stop()
+    return 0

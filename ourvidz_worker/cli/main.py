@@ -1,0 +1,112 @@
+"""The command line. Each command's module is imported only when it runs, so that help comes at once."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ourvidz_worker import __version__
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
+
+WORKERS = ("sdxl", "wan")
+WORKER_VARIABLE = "OURVIDZ_WORKER"
+USAGE_EXIT = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; without a command, the worker named in OURVIDZ_WORKER."""
+    parser = _parser()
+    given = list(sys.argv[1:] if argv is None else argv)
+    if not given:
+        worker = os.environ.get(WORKER_VARIABLE)
+        if worker not in WORKERS:
+            parser.print_usage(sys.stderr)
+            found = f"is {worker!r}" if worker else "is not set"
+            print(f"no command given, and {WORKER_VARIABLE} {found}: use sdxl or wan", file=sys.stderr)
+            return USAGE_EXIT
+        given = [worker]
+    arguments = parser.parse_args(given)
+    command = importlib.import_module(f"ourvidz_worker.cli.{arguments.module}")
+    code: int = command.run(arguments)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ourvidz-worker",
+        description="A GPU worker daemon for generation products built on Supabase and Upstash Redis.",
+    )
+    parser.add_argument("--version", action="version", version=f"ourvidz-worker {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for family in WORKERS:
+        worker = _command(commands, family, "worker", f"run one {family} worker on the backend of the environment")
+        worker.set_defaults(family=family)
+    _command(commands, "orchestrator", "orchestrate", "supervise the workers of OURVIDZ_WORKERS (default: sdxl,wan)")
+    _add_local(commands)
+    _add_submit(commands)
+    _add_replay(commands)
+    _add_demo(commands)
+    doctor = _command(commands, "doctor", "doctor", "check what a worker needs, with a cure for each finding")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    return parser
+
+
+def _command(commands: Commands, name: str, module: str, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".")
+    parser.set_defaults(module=module)
+    return parser
+
+
+def _add_local(commands: Commands) -> None:
+    local = _command(commands, "local", "local", "run the embedded backend alone and print the environment to export")
+    local.add_argument("--port", type=_port, default=8787, help="port to listen on, 0 picks a free one (default 8787)")
+    local.add_argument("--data", type=Path, default=Path(".local"), help="folder for rows and files (default .local)")
+    local.add_argument("--redis", metavar="URL", help="a real Redis behind the REST layer, like redis://127.0.0.1:6379")
+
+
+def _add_submit(commands: Commands) -> None:
+    submit = _command(commands, "submit", "submit", "queue a job through the product's queue-job function")
+    submit.add_argument("type", help="the job type, like sdxl_image_fast")
+    submit.add_argument("--prompt", required=True, help="what to draw")
+    submit.add_argument("--images", type=int, choices=(1, 3, 6), default=1, help="number of images (default 1)")
+    submit.add_argument("--seed", type=int, help="seed of the first image")
+    submit.add_argument("--reference", metavar="URL", help="a picture to be guided by")
+    submit.add_argument("--reference-type", choices=("style", "composition", "character"), default="style")
+    submit.add_argument("--reference-strength", type=float, default=0.7, help="0.1 to 1.0 (default 0.7)")
+    submit.add_argument("--wait", action="store_true", help="wait for the result; exit 1 if the job failed")
+    submit.add_argument("--timeout", type=float, default=900.0, help="seconds to wait (default 900)")
+    submit.add_argument("--json", action="store_true", help="print the job as JSON")
+
+
+def _add_replay(commands: Commands) -> None:
+    replay = _command(
+        commands, "replay", "replay", "run recorded payloads through real workers against the embedded backend"
+    )
+    replay.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a recorded queue element, as JSON")
+    replay.add_argument("--report", type=Path, metavar="FILE", help="write the outcome as JSON")
+    replay.add_argument("--redis", metavar="URL", help="a real Redis behind the REST layer")
+    replay.add_argument("--profile", choices=("2025-07", "2026-02"), default="2025-07", help="callback profile")
+    replay.add_argument("--timeout", type=float, default=1800.0, help="seconds before giving up (default 1800)")
+
+
+def _add_demo(commands: Commands) -> None:
+    demo = _command(commands, "demo", "demo", "run recorded jobs on the embedded backend and show the results")
+    demo.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a recorded queue element, as JSON")
+    demo.add_argument("--once", action="store_true", help="exit when the jobs are done, 0 only if all completed")
+    demo.add_argument("--report", type=Path, metavar="FILE", help="write the outcome as JSON")
+    demo.add_argument("--port", type=_port, help="port of the page, 0 picks a free one (default 8787, or a free one)")
+    demo.add_argument("--timeout", type=float, default=1800.0, help="seconds before giving up (default 1800)")
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isdecimal() else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"must be a port from 0 to 65535, got {text!r}")
+    return port

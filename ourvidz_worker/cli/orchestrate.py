@@ -1,0 +1,69 @@
+"""`orchestrator`: one process that supervises the workers of a pod."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+
+import structlog
+
+from ourvidz_worker.backend.keys import new_owner
+from ourvidz_worker.cli.wiring import build_queue, read_configuration
+from ourvidz_worker.config_files import ConfigFiles
+from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
+from ourvidz_worker.control import ExitCode
+from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.log import configure_logging
+from ourvidz_worker.runtime.worker import DELIVERY_GRACE
+from ourvidz_worker.settings import Settings, load_settings
+from ourvidz_worker.supervisor.child import Child, ChildSpec
+from ourvidz_worker.supervisor.orchestrator import Orchestrator
+from ourvidz_worker.supervisor.restarts import RestartPolicy
+
+_STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grace period and the last delivery
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    try:
+        settings = load_settings()
+        catalogue = read_configuration(ConfigFiles(settings.config_dir)).catalogue
+    except ConfigurationError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return ExitCode.CONFIGURATION
+    configure_logging(level=settings.log_level, log_format=settings.log_format, secrets=settings.secrets)
+    structlog.contextvars.bind_contextvars(worker="orchestrator")
+    return asyncio.run(_supervise(settings, catalogue))
+
+
+async def _supervise(settings: Settings, catalogue: Catalogue) -> int:
+    orchestrator = Orchestrator(status_interval=settings.status_interval, status_file=settings.status_file)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, orchestrator.stop)
+    children = [_child(family, settings, catalogue, orchestrator) for family in settings.workers]
+    structlog.get_logger().info("orchestrator_started", workers=settings.workers, models=settings.models)
+    code = await orchestrator.run(children)
+    structlog.get_logger().info("orchestrator_stopped", exit_code=code)
+    return code
+
+
+def _child(family: ModelFamily, settings: Settings, catalogue: Catalogue, orchestrator: Orchestrator) -> Child:
+    async def release(owner: str, reason: str) -> int:
+        queue = build_queue(settings, catalogue.queue_of(family), owner=new_owner())
+        try:
+            return await queue.release(owner, reason)
+        finally:
+            await queue.close()
+
+    return Child(
+        ChildSpec(name=family, argv=(sys.executable, "-m", "ourvidz_worker", family), environment={}),
+        policy=RestartPolicy(
+            delay=settings.restart_delay(family), limit=settings.restart_limit, healthy_after=settings.healthy_after
+        ),
+        new_owner=new_owner,
+        release=release,
+        changed=orchestrator.changed,
+        stop_seconds=settings.grace_period + DELIVERY_GRACE + _STOP_MARGIN,
+    )

@@ -1,0 +1,70 @@
+"""`replay`: recorded payloads through real workers against the embedded backend, as CI does it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from ourvidz_worker.cli.recorded import Recording, read_recordings, submit_recording
+from ourvidz_worker.cli.report import build_report, print_table, write_report
+from ourvidz_worker.cli.session import Progress, families_of, running_session, scratch_folder
+from ourvidz_worker.cli.wiring import chosen_files, read_configuration
+from ourvidz_worker.errors import ConfigurationError
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        recordings = read_recordings(arguments.files)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return asyncio.run(_replay(recordings, arguments))
+    except (ConfigurationError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+async def _replay(recordings: list[Recording], arguments: argparse.Namespace) -> int:
+    console = Console(stderr=True)
+    catalogue = read_configuration(chosen_files()).catalogue
+    workers = families_of([recording.payload for recording in recordings], catalogue)
+    with scratch_folder() as data:
+        async with running_session(
+            catalogue=catalogue,
+            workers=workers,
+            data=Path(data),
+            redis_url=arguments.redis,
+            profile=arguments.profile,
+        ) as session:
+            job_ids = [await submit_recording(recording, session.backend) for recording in recordings]
+            lines = ChangeLines(console)
+            finished = await session.watch(job_ids, lines.show, seconds=arguments.timeout)
+            report = build_report(session.backend, job_ids)
+    if arguments.report:
+        write_report(report, arguments.report)
+    print_table(report, Console())
+    if not finished:
+        print("gave up before every job was over; the log above says why", file=sys.stderr)
+    return 0 if report["ok"] else 1
+
+
+class ChangeLines:
+    """One line whenever a job's status or phase changes, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: dict[str, tuple[str, str]] = {}
+
+    def show(self, jobs: list[Progress]) -> None:
+        for job in jobs:
+            now = (job.status, job.phase)
+            if self._last.get(job.id) != now:
+                self._last[job.id] = now
+                self._console.print(
+                    f"{job.id}  {job.type}  {job.status}  {job.phase}{job.message}", highlight=False, markup=False
+                )

@@ -1,0 +1,150 @@
+"""The composition root: settings become objects."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ourvidz_worker.backend.callbacks import CallbackReporter
+from ourvidz_worker.backend.references import HttpReferenceSource
+from ourvidz_worker.backend.supabase_store import SupabaseStore
+from ourvidz_worker.backend.upstash_queue import UpstashQueue
+from ourvidz_worker.config_files import ConfigFiles
+from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily, parse_catalogue
+from ourvidz_worker.control import Announcer
+from ourvidz_worker.engines.assembly import assemble
+from ourvidz_worker.engines.model_config import ModelsConfig, parse_models
+from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.ports import JobQueue, ReferenceSource
+from ourvidz_worker.runtime.content_policy import ContentPolicy
+from ourvidz_worker.runtime.courier import Courier
+from ourvidz_worker.runtime.handling import Handler
+from ourvidz_worker.runtime.spool import Spool
+from ourvidz_worker.runtime.studio import Studio
+from ourvidz_worker.runtime.worker import Worker
+from ourvidz_worker.settings import Settings
+
+
+REFERENCE_PATIENCE = (
+    15.0  # seconds a job waits for a reference that cannot be reached, before the card is idle too long
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything read from `configs/`."""
+
+    catalogue: Catalogue
+    models: ModelsConfig
+    prompts: dict[str, str]
+    policy: ContentPolicy
+
+
+def chosen_files() -> ConfigFiles:
+    """The configuration folder of the environment, for commands that need no other setting."""
+    chosen = os.environ.get("OURVIDZ_CONFIG_DIR")
+    return ConfigFiles(Path(chosen) if chosen else None)
+
+
+def read_configuration(files: ConfigFiles) -> Configuration:
+    """Raises `ConfigurationError` naming the file and what is wrong in it."""
+    try:
+        return Configuration(
+            catalogue=parse_catalogue(files.text("job_types.toml")),
+            models=parse_models(files.text("models.toml")),
+            prompts=files.texts("prompts"),
+            policy=ContentPolicy.parse(list(files.texts("policy").values())),
+        )
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def build_queue(settings: Settings, queue: str, owner: str) -> UpstashQueue:
+    return UpstashQueue(
+        url=settings.redis_rest_url,
+        token=settings.redis_rest_token.get_secret_value(),
+        queue=queue,
+        owner=owner,
+        pop_end=settings.pop_end,
+        mode=settings.queue_mode,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltWorker:
+    """A worker and what must be closed after it."""
+
+    worker: Worker
+    queue: JobQueue
+    courier: Courier
+    references: ReferenceSource
+    studio: Studio
+
+    async def close(self) -> None:
+        await self.queue.close()
+        await self.courier.close()
+        await self.references.close()
+
+
+def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announcer: Announcer) -> BuiltWorker:
+    """Raises `ConfigurationError` with every finding of the configuration files."""
+    configuration = read_configuration(ConfigFiles(settings.config_dir))
+    service_key = settings.supabase_service_key.get_secret_value()
+    secret = settings.callback_secret
+    engines = assemble(
+        family,
+        selection=settings.models,
+        models=configuration.models,
+        models_dir=settings.models_dir,
+        cache_dir=settings.cache_dir,
+        prompts=configuration.prompts,
+    )
+    queue = build_queue(settings, configuration.catalogue.queue_of(family), owner)
+    courier = Courier(
+        SupabaseStore(url=settings.supabase_url, service_key=service_key, buckets=configuration.catalogue.buckets),
+        CallbackReporter(
+            url=settings.supabase_url,
+            service_key=service_key,
+            profile=settings.callback_profile,
+            secret=secret.get_secret_value() if secret else None,
+        ),
+    )
+    references = HttpReferenceSource(
+        url=settings.supabase_url, service_key=service_key, retry_seconds=REFERENCE_PATIENCE
+    )
+    spool = Spool(settings.spool_dir)
+    studio = Studio(
+        engine=engines.engine,
+        encoder=engines.encoder,
+        enhancer=engines.enhancer,
+        references=references,
+        policy=configuration.policy,
+        adult_capable=_adult_capable(family, settings, configuration.models),
+        spool=spool,
+        layout=settings.storage_layout,
+        enhancement_limit=settings.enhancement_limit,
+    )
+    handler = Handler(
+        queue=queue,
+        catalogue=configuration.catalogue,
+        studio=studio,
+        courier=courier,
+        spool=spool,
+        announcer=announcer,
+        job_deadline=settings.job_deadline,
+    )
+    worker = Worker(
+        queue=queue,
+        studio=studio,
+        handler=handler,
+        announcer=announcer,
+        poll_seconds=settings.poll_interval(family),
+        grace_period=settings.grace_period,
+    )
+    return BuiltWorker(worker, queue, courier, references, studio)
+
+
+def _adult_capable(family: ModelFamily, settings: Settings, models: ModelsConfig) -> bool:
+    """Only real checkpoints can draw people at all."""
+    return settings.models == "real" and (models.sdxl if family == "sdxl" else models.wan).adult_capable

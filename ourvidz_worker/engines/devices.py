@@ -1,0 +1,78 @@
+"""The device that models run on: its name, its memory, and what its errors mean."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ourvidz_worker.errors import ConfigurationError, GenerationFailed, OutOfMemory, PoisonedContext, WorkerError
+from ourvidz_worker.ports import GpuMemory
+
+GB = 10**9
+
+
+def device_named(name: str) -> torch.device:
+    """The device for a name of `models.toml`; raises `ConfigurationError` when the machine has none such."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigurationError(
+            f"device = {name!r} in models.toml, but this machine has {torch.cuda.device_count()} CUDA devices; "
+            'check the driver with nvidia-smi or set device = "auto"'
+        )
+    return device
+
+
+def dtype_named(name: str) -> torch.dtype:
+    dtype = getattr(torch, name)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+def memory_of(device: torch.device) -> GpuMemory | None:
+    """The peak since the last look and the card's size, or None for the CPU."""
+    if device.type != "cuda":
+        return None
+    peak = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return GpuMemory(peak / GB, torch.cuda.get_device_properties(device).total_memory / GB)
+
+
+def free_cache() -> None:
+    """Give memory that nothing refers to back to the card."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def classified_errors(engine: str) -> Iterator[None]:
+    """Turn what a model library raises into `OutOfMemory`, `PoisonedContext` or `GenerationFailed`.
+
+    Our own errors and interruptions pass as they are.
+    """
+    try:
+        yield
+    except WorkerError:
+        raise
+    except Exception as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise OutOfMemory(f"the card's memory does not suffice for this job in {engine}") from error
+        if is_poisoned(error):
+            raise PoisonedContext(
+                f"CUDA refuses further work in this process after an error in {engine}: {_first_line(error)}"
+            ) from error
+        raise GenerationFailed(f"{engine} failed: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def is_poisoned(error: Exception) -> bool:
+    """After an asynchronous CUDA error every later call in the process fails as well."""
+    return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "no message")

@@ -1,0 +1,126 @@
+"""`configs/models.toml` as frozen data: where each model's weights lie and how they are held."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from ourvidz_worker.errors import ConfigurationError
+
+Part = Literal["sdxl", "wan", "qwen"]
+
+DTYPES = ("float32", "float16", "bfloat16")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+Table = TypeVar("Table")
+
+
+@dataclass(frozen=True, slots=True)
+class SdxlModel:
+    """An SDXL checkpoint: `path`, `config` and `vae` are relative to the models folder."""
+
+    model_name: str
+    path: str
+    dtype: str
+    vae_dtype: str
+    device: str = "auto"
+    config: str | None = None
+    vae: str | None = None
+    adult_capable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WanModel:
+    """A WAN text-to-video model in the Diffusers layout; `path` is relative to the models folder."""
+
+    model_name: str
+    path: str
+    dtype: str
+    vae_dtype: str
+    device: str = "auto"
+    adult_capable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QwenModel:
+    """The language model that rewrites prompts; `path` is relative to the models folder."""
+
+    model_name: str
+    path: str
+    dtype: str
+    device: str = "auto"
+    max_new_tokens: int = 256
+    temperature: float = 0.7
+    top_p: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsConfig:
+    sdxl: SdxlModel
+    wan: WanModel
+    qwen: QwenModel
+
+
+def parse_models(text: str) -> ModelsConfig:
+    """Read `configs/models.toml`; raises `ConfigurationError` naming the table and key of every finding."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"models.toml is not valid TOML: {error}") from error
+    tables = {"sdxl": SdxlModel, "wan": WanModel, "qwen": QwenModel}
+    problems = [
+        f"models.toml has an unknown table [{name}]; it may hold {', '.join(f'[{known}]' for known in tables)}"
+        for name in document
+        if name not in tables
+    ]
+    for name, table_type in tables.items():
+        problems += _problems(name, document.get(name), table_type)
+    if problems:
+        raise ConfigurationError(problems)
+    return ModelsConfig(
+        sdxl=_build(document["sdxl"], SdxlModel),
+        wan=_build(document["wan"], WanModel),
+        qwen=_build(document["qwen"], QwenModel),
+    )
+
+
+def _problems(name: str, table: Any, table_type: type[Any]) -> list[str]:
+    if not isinstance(table, dict):
+        return [f"models.toml has no table [{name}]"]
+    hints = get_type_hints(table_type)
+    required = [field.name for field in fields(table_type) if field.default is MISSING]
+    problems = [f"[{name}] {key} is missing in models.toml" for key in required if key not in table]
+    for key, value in table.items():
+        if key not in hints:
+            problems.append(f"[{name}] {key} is unknown in models.toml; known are {', '.join(hints)}")
+        elif expected := _mismatch(key, value, hints[key]):
+            problems.append(f"[{name}] {key} = {value!r} in models.toml is wrong: it must be {expected}")
+    return problems
+
+
+def _mismatch(key: str, value: Any, hint: Any) -> str | None:
+    """What the value should have been, or None when it is fine."""
+    text = value if isinstance(value, str) else ""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    rules: Mapping[str, tuple[bool, str]] = {
+        "dtype": (text in DTYPES, f"one of {', '.join(DTYPES)}"),
+        "vae_dtype": (text in DTYPES, f"one of {', '.join(DTYPES)}"),
+        "device": (DEVICE.fullmatch(text) is not None, "auto, cpu, cuda or cuda:N"),
+        "max_new_tokens": (isinstance(number, int) and 1 <= number <= 4096, "a whole number from 1 to 4096"),
+        "temperature": (number is not None and 0 < number <= 2, "a number above 0 and up to 2"),
+        "top_p": (number is not None and 0 < number <= 1, "a number above 0 and up to 1"),
+    }
+    if key in rules:
+        fine, expected = rules[key]
+    elif hint is bool:
+        fine, expected = isinstance(value, bool), "true or false"
+    else:
+        fine, expected = bool(text.strip()), "a text that is not empty"
+    return None if fine else expected
+
+
+def _build(table: Mapping[str, Any], table_type: type[Table]) -> Table:
+    return table_type(**table)

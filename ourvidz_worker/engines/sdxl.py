@@ -1,0 +1,130 @@
+"""The SDXL engine: one, three or six pictures of a job in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+
+from ourvidz_worker.engines import sdxl_latents
+from ourvidz_worker.engines.batches import AfterStep, draw_in_batches
+from ourvidz_worker.engines.canvas import Canvas
+from ourvidz_worker.engines.devices import classified_errors, memory_of
+from ourvidz_worker.engines.fitting import cover_crop
+from ourvidz_worker.engines.model_config import SdxlModel
+from ourvidz_worker.engines.quiet import numpy_conversions_quiet
+from ourvidz_worker.engines.sdxl_loading import fresh_scheduler, load_sdxl
+from ourvidz_worker.engines.steering import Steering, steering
+from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
+
+if TYPE_CHECKING:
+    from ourvidz_worker.ports import Pixels
+
+
+class SdxlEngine:
+    """Draws with one SDXL checkpoint; `prepare` makes sure that its weights are on disk."""
+
+    def __init__(self, model: SdxlModel, models_dir: Path, prepare: Callable[[], None]) -> None:
+        self._model = model
+        self._models_dir = models_dir
+        self._prepare = prepare
+        self._pipe: StableDiffusionXLPipeline | None = None
+
+    @property
+    def model_name(self) -> str:
+        return self._model.model_name
+
+    def load(self) -> None:
+        self._ready()
+
+    def memory(self) -> GpuMemory | None:
+        return None if self._pipe is None else memory_of(self._pipe.device)
+
+    def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
+        job, pipe = request.job, self._ready()
+        steered = steering(request, "img2img")
+        canvas = Canvas.covering(job.width, job.height, pipe.vae_scale_factor)
+        with classified_errors("SDXL"):
+            if steered is None:
+                pipe_type, call = StableDiffusionXLPipeline, _text_call(request, canvas)
+            else:
+                pipe_type, call = StableDiffusionXLImg2ImgPipeline, _reference_call(request, steered, pipe, canvas)
+
+            def draw(seeds: Sequence[int], after_step: AfterStep) -> Pixels:
+                latents = _denoise(_with_fresh_scheduler(pipe, pipe_type), call, seeds, after_step)
+                return sdxl_latents.decode(pipe.vae, latents)
+
+            frames, splits = draw_in_batches(
+                draw,
+                job.seeds(request.seed),
+                steps=job.num_inference_steps if steered is None else steered.steps,
+                on_step=on_step,
+                largest=job.num_images,
+            )
+        details = {"batch_splits": splits, **({} if steered is None else steered.details)}
+        return Generation(canvas.crop(frames), details)
+
+    def _ready(self) -> StableDiffusionXLPipeline:
+        if self._pipe is None:
+            self._prepare()
+            self._pipe = load_sdxl(self._model, self._models_dir)
+        return self._pipe
+
+
+def _text_call(request: GenerationRequest, canvas: Canvas) -> dict[str, Any]:
+    return _common_call(request) | {"width": canvas.width, "height": canvas.height}
+
+
+def _reference_call(
+    request: GenerationRequest, steered: Steering, pipe: StableDiffusionXLPipeline, canvas: Canvas
+) -> dict[str, Any]:
+    """The reference goes in as latents, encoded once instead of once per image of the batch."""
+    picture = cover_crop(steered.references[0].pixels, canvas.width, canvas.height)
+    return _common_call(request) | {
+        "image": sdxl_latents.encode(pipe.vae, picture),
+        "strength": steered.pipeline_strength,
+    }
+
+
+def _common_call(request: GenerationRequest) -> dict[str, Any]:
+    job = request.job
+    return {
+        "prompt": request.prompt,
+        "negative_prompt": job.negative_prompt or None,
+        "num_inference_steps": job.num_inference_steps,
+        "guidance_scale": job.guidance_scale,
+    }
+
+
+def _with_fresh_scheduler(pipe: StableDiffusionXLPipeline, pipe_type: type[Any]) -> Any:
+    """A pipeline on the same components; its constructor takes them as they are, where `from_pipe` recasts them."""
+    fresh = pipe_type(
+        **pipe.components | {"scheduler": fresh_scheduler(pipe)},
+        force_zeros_for_empty_prompt=pipe.config.force_zeros_for_empty_prompt,
+        add_watermarker=False,
+    )
+    fresh.set_progress_bar_config(disable=True)
+    return fresh
+
+
+def _denoise(pipe: Any, call: dict[str, Any], seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
+    def step_ended(_pipe: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
+        after_step(index + 1)
+        return {}
+
+    try:
+        with numpy_conversions_quiet():
+            latents: torch.Tensor = pipe(
+                **call,
+                num_images_per_prompt=len(seeds),
+                # Noise is drawn on the CPU, so that a seed means the same picture on every card.
+                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                callback_on_step_end=step_ended,
+                output_type="latent",
+            ).images
+    finally:
+        pipe.maybe_free_model_hooks()
+    return latents

@@ -1,0 +1,177 @@
+"""The doors as a person meets them: help, wrong use, missing environment, the doctor."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import ROOT, clean_environment, run_command
+from tests.support.embedded import RunningBackend
+
+COMMANDS = ("sdxl", "wan", "orchestrator", "local", "submit", "replay", "demo", "doctor")
+REQUIRED = ("SUPABASE_URL", "SUPABASE_SERVICE_KEY", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_explains_each_command(command: str) -> None:
+    result = run_command(*command.split(), "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith("usage: ourvidz-worker")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`--help` answers at once because no library is imported before a command runs."""
+    script = (
+        "import sys, contextlib\n"
+        "from ourvidz_worker.cli.main import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "heavy = {'torch', 'diffusers', 'httpx', 'pydantic', 'supabase', 'numpy', 'structlog'}\n"
+        "print(heavy & set(sys.modules), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize(("variable", "said"), [(None, "is not set"), ("flux", "is 'flux'")])
+def test_no_command_and_no_worker_named_is_usage(variable: str | None, said: str) -> None:
+    result = run_command(environment={"OURVIDZ_WORKER": variable} if variable else {})
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage:")
+    assert f"OURVIDZ_WORKER {said}" in result.stderr
+
+
+@pytest.mark.parametrize("argv", [["flux"], ["submit"], ["replay"], ["local", "--port", "high"]])
+def test_wrong_use_exits_2(argv: list[str]) -> None:
+    result = run_command(*argv)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("door", [["sdxl"], ["wan"], ["orchestrator"]])
+def test_a_missing_environment_lists_every_variable(door: list[str]) -> None:
+    result = run_command(*door)
+    assert result.returncode == 78
+    for name in REQUIRED:
+        assert f"{name} is not set" in result.stderr
+
+
+def test_the_worker_named_in_the_environment_runs() -> None:
+    result = run_command(environment={"OURVIDZ_WORKER": "wan"})
+    assert result.returncode == 78
+    assert "SUPABASE_URL is not set" in result.stderr
+
+
+def test_orchestrator_py_is_the_same_door() -> None:
+    result = subprocess.run(
+        [sys.executable, "orchestrator.py"],
+        cwd=ROOT,
+        env=clean_environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 78
+    assert "SUPABASE_URL is not set" in result.stderr
+
+
+def test_missing_weights_stop_a_worker_with_a_sentence(tmp_path: Path) -> None:
+    """Missing real weights are a clear error at start, never a silent fallback."""
+    with RunningBackend(tmp_path / "backend") as backend:
+        environment = {**backend.environment(), "OURVIDZ_MODELS_DIR": str(tmp_path / "models")}
+        result = run_command("sdxl", environment=environment)
+    assert result.returncode == 78
+    assert "does not exist" in result.stderr
+    assert str(tmp_path / "models") in result.stderr
+
+
+def test_the_demo_models_are_not_a_silent_fallback(tmp_path: Path) -> None:
+    with RunningBackend(tmp_path / "backend") as backend:
+        result = run_command("sdxl", environment={**backend.environment(), "OURVIDZ_MODELS": "demo"})
+    assert result.returncode == 78
+    assert "OURVIDZ_MODELS=demo" in result.stderr
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = run_command("local", "--port", str(port), "--data", str(tmp_path))
+    assert result.returncode == 1
+    assert str(port) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_file_without_a_job_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text("{not json")
+    result = run_command("replay", str(broken))
+    assert result.returncode == 2
+    assert "broken.json: element is not JSON" in result.stderr
+
+
+class TestDoctor:
+    def test_a_sound_environment_passes(self, tmp_path: Path) -> None:
+        with RunningBackend(tmp_path / "backend") as backend:
+            environment = {**backend.environment(), "OURVIDZ_MODELS": "tiny", "OURVIDZ_SPOOL": str(tmp_path)}
+            result = run_command("doctor", "--json", environment=environment)
+        assert result.returncode == 0, result.stdout
+        findings = json.loads(result.stdout)["findings"]
+        areas = {finding["area"] for finding in findings}
+        assert areas == {
+            "versions",
+            "configuration",
+            "environment",
+            "card",
+            "models",
+            "disk",
+            "redis",
+            "storage",
+            "callback",
+        }
+        assert all(finding["cure"] for finding in findings if not finding["ok"])
+
+    def test_every_missing_variable_has_its_cure(self) -> None:
+        result = run_command("doctor")
+        assert result.returncode == 1
+        for name in REQUIRED:
+            assert f"{name} is not set" in result.stdout
+        assert "cure:" in result.stdout
+
+    def test_missing_weights_and_a_wrong_token_are_findings(self, tmp_path: Path) -> None:
+        with RunningBackend(tmp_path / "backend") as backend:
+            environment = {
+                **backend.environment(),
+                "UPSTASH_REDIS_REST_TOKEN": "wrong",
+                "OURVIDZ_MODELS_DIR": str(tmp_path / "models"),
+            }
+            result = run_command("doctor", "--json", environment=environment)
+        assert result.returncode == 1
+        problems = [finding for finding in json.loads(result.stdout)["findings"] if not finding["ok"]]
+        assert {"models", "redis"} <= {problem["area"] for problem in problems}
+        assert backend.environment()["SUPABASE_SERVICE_KEY"] not in result.stdout
+
+    def test_nobody_there_is_a_finding(self) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
+            environment = {
+                "SUPABASE_URL": nobody,
+                "SUPABASE_SERVICE_KEY": "key",
+                "UPSTASH_REDIS_REST_URL": nobody,
+                "UPSTASH_REDIS_REST_TOKEN": "token",
+                "OURVIDZ_MODELS": "tiny",
+            }
+            result = run_command("doctor", "--json", environment=environment)
+        assert result.returncode == 1
+        bad = {
+            finding["area"]
+            for finding in json.loads(result.stdout)["findings"]
+            if not finding["ok"] and finding["fatal"]
+        }
+        assert bad == {"redis", "storage", "callback"}

@@ -1,0 +1,311 @@
+"""The table of contract section 5, row by row."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from ourvidz_worker.backend.callbacks import CallbackPatience, CallbackReporter
+from ourvidz_worker.contract.callback import Callback, CallbackProfile, ReportedAsset
+from ourvidz_worker.errors import (
+    BackendRefused,
+    BackendUnavailable,
+    ConfigurationError,
+    RowMissing,
+    RowNotLinked,
+    WorkerError,
+)
+
+URL = "https://project.example"
+ENDPOINT = f"{URL}/functions/v1/job-callback"
+KEY = "a-very-secret-service-key"
+SECRET = "a-very-secret-callback-secret"
+
+COMPLETED = Callback(
+    "job-1", "completed", (ReportedAsset("user/job-1_0.png", "image", 1024, 1024, 7),), metadata={"seed": 7}
+)
+PROCESSING = Callback("job-1", "processing")
+FAILED = Callback("job-1", "failed", error_message="the prompt is empty")
+
+OK = httpx.Response(200, json={"success": True})
+NOT_LINKED = "Image job cannot be completed without an associated image_id"
+NO_ROW = "Cannot coerce the result to a single JSON object"
+
+
+def refused(message: str, status: int = 400) -> httpx.Response:
+    return httpx.Response(status, json={"error": message, "success": False})
+
+
+class Pauses:
+    """A sleep that takes no time and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds)
+
+
+def report(
+    callback: Callback = COMPLETED,
+    *,
+    pauses: Pauses | None = None,
+    profile: CallbackProfile = "2025-07",
+    patience: CallbackPatience | None = None,
+) -> None:
+    async def run() -> None:
+        reporter = CallbackReporter(
+            url=f"{URL}/",
+            service_key=KEY,
+            profile=profile,
+            secret=SECRET,
+            patience=patience,
+            sleep=pauses or Pauses(),
+        )
+        try:
+            await reporter.report(callback)
+        finally:
+            await reporter.close()
+
+    asyncio.run(run())
+
+
+def answers(mock: respx.MockRouter, responses: Sequence[httpx.Response | Exception]) -> None:
+    mock.post(ENDPOINT).mock(side_effect=responses)
+
+
+def always(mock: respx.MockRouter, response: httpx.Response | Exception) -> None:
+    if isinstance(response, Exception):
+        mock.post(ENDPOINT).mock(side_effect=response)
+    else:
+        mock.post(ENDPOINT).mock(return_value=response)
+
+
+def sent(mock: respx.MockRouter) -> httpx.Request:
+    request: httpx.Request = mock.calls.last.request
+    return request
+
+
+def test_both_headers_carry_the_service_key(respx_mock: respx.MockRouter) -> None:
+    always(respx_mock, OK)
+    report()
+    headers = sent(respx_mock).headers
+    assert (headers["apikey"], headers["Authorization"]) == (KEY, f"Bearer {KEY}")
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_profile_2025_07_sends_keys_and_no_signature(respx_mock: respx.MockRouter) -> None:
+    """`assets` are strings: an object in the list fails the call."""
+    always(respx_mock, OK)
+    report()
+    assert json.loads(sent(respx_mock).content)["assets"] == ["user/job-1_0.png"]
+    assert "X-Callback-Signature" not in sent(respx_mock).headers
+
+
+def test_profile_2026_02_signs_the_exact_bytes_it_sends(respx_mock: respx.MockRouter) -> None:
+    always(respx_mock, OK)
+    report(profile="2026-02")
+    body = sent(respx_mock).content
+    digest = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    assert sent(respx_mock).headers["X-Callback-Signature"] == f"sha256={digest}"
+    assert json.loads(body)["assets"][0]["url"] == "user/job-1_0.png"
+
+
+@pytest.mark.parametrize("secret", [None, ""])
+def test_profile_2026_02_without_a_secret_is_a_configuration_error(secret: str | None) -> None:
+    with pytest.raises(ConfigurationError, match="JOB_CALLBACK_SECRET"):
+        CallbackReporter(url=URL, service_key=KEY, profile="2026-02", secret=secret)
+
+
+@pytest.mark.parametrize("row", ["image_id", "video_id"])
+def test_completed_before_the_row_is_linked_is_repeated_until_it_is(respx_mock: respx.MockRouter, row: str) -> None:
+    """A real race: jobs are queued first."""
+    message = f"Job cannot be completed without an associated {row}"
+    answers(respx_mock, [refused(message)] * 8 + [OK])
+    pauses = Pauses()
+    report(pauses=pauses)
+    assert respx_mock.calls.call_count == 9
+    assert pauses.total > 15, "a missing row would have been given up by now"
+
+
+def test_a_row_that_is_never_linked_is_given_up_after_minutes(respx_mock: respx.MockRouter) -> None:
+    always(respx_mock, refused(NOT_LINKED))
+    pauses = Pauses()
+    with pytest.raises(RowNotLinked, match="image_id"):
+        report(pauses=pauses)
+    assert 285 <= pauses.total <= 315
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refused(NO_ROW),
+        refused("JSON object requested, multiple (or no) rows returned"),
+        refused("Job not found", 404),
+    ],
+)
+def test_a_missing_job_row_is_given_up_soon(respx_mock: respx.MockRouter, answer: httpx.Response) -> None:
+    always(respx_mock, answer)
+    pauses = Pauses()
+    with pytest.raises(RowMissing):
+        report(pauses=pauses)
+    assert 15 <= pauses.total <= 18
+
+
+def test_a_job_row_that_appears_late_is_reported(respx_mock: respx.MockRouter) -> None:
+    answers(respx_mock, [refused(NO_ROW), refused(NO_ROW), OK])
+    report()
+    assert respx_mock.calls.call_count == 3
+
+
+PASSING: list[Any] = [
+    *(pytest.param(httpx.Response(status, text="upstream"), id=str(status)) for status in (500, 503, 504, 546)),
+    pytest.param(httpx.Response(429, json={"message": "slow down"}), id="429"),
+    pytest.param(httpx.Response(502, text="<html>"), id="502"),
+    pytest.param(httpx.Response(400, text="<html>Bad Request"), id="an HTML page"),
+    pytest.param(
+        httpx.Response(400, json={"error": "relay"}, headers={"x-relay-error": "true"}),
+        id="x-relay-error: true",
+    ),
+    pytest.param(
+        httpx.Response(401, json={"error": "relay"}, headers={"x-relay-error": "true"}),
+        id="401 with x-relay-error: true",
+    ),
+    pytest.param(httpx.Response(200, text='{"success": tr'), id="200 cut short"),
+    pytest.param(httpx.Response(200, text="<html>"), id="200 with HTML"),
+    pytest.param(httpx.ConnectError("refused"), id="no connection"),
+    pytest.param(httpx.ReadTimeout("slow"), id="no answer"),
+    pytest.param(httpx.RemoteProtocolError("cut"), id="connection cut"),
+]
+
+
+@pytest.mark.parametrize("answer", PASSING)
+def test_a_failure_of_the_gateway_is_repeated(respx_mock: respx.MockRouter, answer: httpx.Response | Exception) -> None:
+    """`completed` twice is 200 with the same result: it may be resent freely."""
+    answers(respx_mock, [answer, answer, OK])
+    report()
+    assert respx_mock.calls.call_count == 3
+
+
+@pytest.mark.parametrize("answer", PASSING)
+def test_a_gateway_that_stays_away_is_given_up_after_minutes(
+    respx_mock: respx.MockRouter, answer: httpx.Response | Exception
+) -> None:
+    always(respx_mock, answer)
+    pauses = Pauses()
+    with pytest.raises(BackendUnavailable):
+        report(pauses=pauses)
+    assert 285 <= pauses.total <= 315
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        pytest.param(httpx.Response(401, json={"message": "Invalid JWT"}), "SUPABASE_SERVICE_KEY", id="401"),
+        pytest.param(httpx.Response(403, text="no"), "SUPABASE_SERVICE_KEY", id="403"),
+        pytest.param(
+            httpx.Response(404, json={"message": "Requested function was not found"}),
+            "deploy the function",
+            id="404",
+        ),
+        pytest.param(httpx.Response(404, text="<html>"), "deploy the function", id="404 with HTML"),
+    ],
+)
+def test_a_wrong_configuration_is_not_repeated_and_says_what_to_set(
+    respx_mock: respx.MockRouter, answer: httpx.Response, names: str
+) -> None:
+    always(respx_mock, answer)
+    with pytest.raises(BackendRefused, match=names):
+        report()
+    assert respx_mock.calls.call_count == 1
+
+
+def test_a_refused_signature_names_the_secret_to_set(respx_mock: respx.MockRouter) -> None:
+    always(respx_mock, httpx.Response(401, json={"error": "Invalid signature"}))
+    with pytest.raises(BackendRefused, match=r"Invalid signature.*JOB_CALLBACK_SECRET"):
+        report(profile="2026-02")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refused("Invalid status: done"),
+        httpx.Response(200, json={"success": False, "error": "Invalid status: done"}),
+    ],
+)
+def test_any_other_failure_is_final_and_told_in_the_products_words(
+    respx_mock: respx.MockRouter, answer: httpx.Response
+) -> None:
+    """Any failure at all is 400; the worker decides by the message."""
+    always(respx_mock, answer)
+    with pytest.raises(BackendRefused, match="Invalid status: done"):
+        report()
+    assert respx_mock.calls.call_count == 1
+
+
+def test_a_200_that_says_not_linked_is_repeated_too(respx_mock: respx.MockRouter) -> None:
+    answers(respx_mock, [httpx.Response(200, json={"success": False, "error": NOT_LINKED}), OK])
+    report()
+    assert respx_mock.calls.call_count == 2
+
+
+def test_an_outage_does_not_use_up_the_patience_for_a_missing_row(respx_mock: respx.MockRouter) -> None:
+    answers(respx_mock, [httpx.Response(503)] * 9 + [refused(NO_ROW)] * 4 + [OK])
+    report()
+    assert respx_mock.calls.call_count == 14
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(503), refused(NO_ROW), httpx.ConnectError("refused")])
+def test_processing_is_given_up_within_seconds(
+    respx_mock: respx.MockRouter, answer: httpx.Response | Exception
+) -> None:
+    """`processing` after `completed` is 200 and the job goes back to processing."""
+    always(respx_mock, answer)
+    pauses = Pauses()
+    with pytest.raises((BackendUnavailable, RowMissing)):
+        report(PROCESSING, pauses=pauses)
+    assert pauses.total <= 12
+
+
+def test_processing_is_abandoned_even_while_the_product_hesitates(respx_mock: respx.MockRouter) -> None:
+    async def never(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    respx_mock.post(ENDPOINT).mock(side_effect=never)
+    with pytest.raises(BackendUnavailable, match="in time"):
+        report(PROCESSING, patience=CallbackPatience(processing=0.05))
+
+
+def test_failed_is_repeated_like_completed(respx_mock: respx.MockRouter) -> None:
+    answers(respx_mock, [httpx.Response(503)] * 6 + [OK])
+    report(FAILED)
+    assert json.loads(sent(respx_mock).content)["error_message"] == "the prompt is empty"
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404])
+def test_secrets_that_the_far_side_echoes_are_not_repeated(respx_mock: respx.MockRouter, status: int) -> None:
+    always(respx_mock, refused(f"wrong key {KEY} or secret {SECRET}", status))
+    with pytest.raises(WorkerError) as raised:
+        report(profile="2026-02")
+    assert KEY not in f"{raised.value!r}"
+    assert SECRET not in f"{raised.value!r}"
+
+
+def test_secrets_are_not_in_the_reporters_representation() -> None:
+    reporter = CallbackReporter(url=URL, service_key=KEY, profile="2026-02", secret=SECRET)
+    assert KEY not in repr(reporter)
+    assert SECRET not in repr(reporter)
+    asyncio.run(reporter.close())

@@ -1,0 +1,228 @@
+"""What Upstash's answers mean for the worker (contract section 1)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from ourvidz_worker.backend.upstash_queue import PopEnd, QueueMode, UpstashQueue
+from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
+
+URL = "https://redis.example"
+TOKEN = "a-very-secret-token"
+
+
+def call(
+    action: Callable[[UpstashQueue], Coroutine[Any, Any, Any]],
+    *,
+    pop_end: PopEnd = "right",
+    mode: QueueMode = "held",
+    timeout_seconds: float = 5,
+) -> Any:
+    async def run() -> Any:
+        queue = UpstashQueue(
+            url=URL,
+            token=TOKEN,
+            queue="sdxl_queue",
+            owner="pod-1",
+            pop_end=pop_end,
+            mode=mode,
+            timeout_seconds=timeout_seconds,
+        )
+        try:
+            return await action(queue)
+        finally:
+            await queue.close()
+
+    return asyncio.run(run())
+
+
+def encoded(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
+def commands(mock: respx.MockRouter) -> list[list[Any]]:
+    return [json.loads(sent.request.content) for sent in mock.calls]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        pytest.param(httpx.Response(401, json={"error": "Unauthorized"}), BackendRefused, id="401"),
+        pytest.param(httpx.Response(401, text="who are you"), BackendRefused, id="401 without JSON"),
+        pytest.param(
+            httpx.Response(400, json={"error": "WRONGPASS invalid or missing auth token"}),
+            BackendRefused,
+            id="400 WRONGPASS",
+        ),
+        pytest.param(
+            httpx.Response(400, json={"error": "ERR max daily request limit exceeded. Limit: 10000"}),
+            QuotaExceeded,
+            id="max daily request limit exceeded",
+        ),
+        pytest.param(
+            httpx.Response(400, json={"error": "ERR max requests limit exceeded. Limit: 500000"}),
+            QuotaExceeded,
+            id="max requests limit exceeded",
+        ),
+        pytest.param(
+            httpx.Response(400, json={"error": "WRONGTYPE Operation against a key"}),
+            BackendRefused,
+            id="400 failed command",
+        ),
+        pytest.param(httpx.Response(405, json={"error": "ERR method is not allowed"}), BackendRefused, id="405"),
+        pytest.param(
+            httpx.Response(400, json={"error": "LOADING Redis is loading the dataset in memory"}),
+            BackendUnavailable,
+            id="a server that starts",
+        ),
+        pytest.param(httpx.Response(500, json={"error": "ERR Redis does not answer"}), BackendUnavailable, id="500"),
+        pytest.param(httpx.Response(502, text="<html>Bad Gateway"), BackendUnavailable, id="502"),
+        pytest.param(httpx.Response(503, json={"error": "unavailable"}), BackendUnavailable, id="503"),
+        pytest.param(httpx.Response(200, text="<html>"), BackendUnavailable, id="200 with HTML"),
+        pytest.param(httpx.Response(200, text='{"resu'), BackendUnavailable, id="200 cut short"),
+        pytest.param(httpx.Response(200, json=[1]), BackendUnavailable, id="200 with a list"),
+        pytest.param(httpx.Response(200, json={}), BackendUnavailable, id="200 without result"),
+        pytest.param(httpx.Response(200, json={"result": "not base64!"}), BackendUnavailable, id="200 not base64"),
+    ],
+)
+def test_an_answer_says_what_to_do_next(
+    respx_mock: respx.MockRouter, answer: httpx.Response, error: type[WorkerError]
+) -> None:
+    respx_mock.post(URL).mock(return_value=answer)
+    with pytest.raises(error) as raised:
+        call(lambda queue: queue.claim())
+    assert type(raised.value) is error
+    assert respx_mock.calls.call_count == 1, "a blind retry of a claim takes a second job"
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.ConnectError("refused"), httpx.ReadError("reset"), httpx.ReadTimeout("slow")]
+)
+def test_a_lost_connection_is_not_retried_blindly(respx_mock: respx.MockRouter, failure: httpx.TransportError) -> None:
+    """`rest_retries=1` retries transport errors blindly (contract section 1)."""
+    respx_mock.post(URL).mock(side_effect=failure)
+    with pytest.raises(BackendUnavailable, match="did not answer"):
+        call(lambda queue: queue.claim())
+    assert respx_mock.calls.call_count == 1
+
+
+def test_a_call_ends_in_time_whatever_the_server_does(respx_mock: respx.MockRouter) -> None:
+    """`upstash-redis` has no HTTP timeout by default (contract section 1)."""
+
+    async def never(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    respx_mock.post(URL).mock(side_effect=never)
+    with pytest.raises(BackendUnavailable, match="TimeoutError"):
+        call(lambda queue: queue.length(), timeout_seconds=0.05)
+
+
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_token_that_the_server_echoes_is_not_repeated(respx_mock: respx.MockRouter, status: int) -> None:
+    respx_mock.post(URL).mock(return_value=httpx.Response(status, json={"error": f"ERR bad {TOKEN}"}))
+    with pytest.raises(WorkerError) as raised:
+        call(lambda queue: queue.length())
+    assert TOKEN not in f"{raised.value} {raised.value!r}"
+
+
+def test_a_wrong_token_names_the_variable_to_set(respx_mock: respx.MockRouter) -> None:
+    respx_mock.post(URL).mock(return_value=httpx.Response(401, json={"error": "Unauthorized"}))
+    with pytest.raises(BackendRefused, match="UPSTASH_REDIS_REST_TOKEN"):
+        call(lambda queue: queue.length())
+
+
+def test_no_telemetry_is_sent(respx_mock: respx.MockRouter) -> None:
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": 3}))
+    assert call(lambda queue: queue.length()) == 3
+    headers = respx_mock.calls.last.request.headers
+    assert headers["Authorization"] == f"Bearer {TOKEN}"
+    assert not [name for name in headers if "telemetry" in name.lower()]
+
+
+def test_an_idle_poll_is_one_llen(respx_mock: respx.MockRouter) -> None:
+    """Commands are billed one by one: an idle worker must cost few (contract section 1)."""
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": 0}))
+    call(lambda queue: queue.length())
+    assert commands(respx_mock) == [["LLEN", "sdxl_queue"]]
+
+
+def test_lease_and_claim_are_one_command(respx_mock: respx.MockRouter) -> None:
+    """No claim without a lease confirmed first, and one billed command for both."""
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": encoded("job")}))
+    claim = call(lambda queue: queue.claim())
+    assert claim.element == "job"
+    [[name, _, *arguments]] = commands(respx_mock)
+    assert (name, arguments) == (
+        "EVAL",
+        [3, "worker:lease:pod-1", "sdxl_queue", "sdxl_queue:held:pod-1", "pod-1", "90", "RIGHT"],
+    )
+
+
+def test_a_renewal_prolongs_and_never_creates_a_lease(respx_mock: respx.MockRouter) -> None:
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": None}))
+    assert call(lambda queue: queue.renew()) is False
+    [command] = commands(respx_mock)
+    assert command[:3] == ["SET", "worker:lease:pod-1", "pod-1"]
+    assert sorted(map(str, command[3:])) == ["90", "EX", "XX"]
+
+
+def test_the_reaper_follows_the_scan_to_its_end(respx_mock: respx.MockRouter) -> None:
+    """SCAN may answer with an empty page and a cursor that goes on."""
+    pages = [[encoded("7"), []], [encoded("9"), [encoded("sdxl_queue:held:gone")]], [encoded("0"), []]]
+    answers = [*pages, [encoded("job")], 1]
+    respx_mock.post(URL).mock(side_effect=[httpx.Response(200, json={"result": answer}) for answer in answers])
+    assert call(lambda queue: queue.reap()) == 1
+    sent = commands(respx_mock)
+    assert [str(command[1]) for command in sent[:3]] == ["0", "7", "9"]
+    assert sent[0][2:] == ["MATCH", "sdxl_queue:held:*", "COUNT", 1000]
+    assert sent[4][2:6] == [3, "sdxl_queue:held:gone", "sdxl_queue", "worker:lease:gone"]
+
+
+class TestRpopMode:
+    """The plain mode for servers without LMOVE: at most once."""
+
+    @pytest.mark.parametrize(("pop_end", "pop", "push"), [("right", "RPOP", "RPUSH"), ("left", "LPOP", "LPUSH")])
+    def test_it_uses_plain_commands_only(
+        self, respx_mock: respx.MockRouter, pop_end: PopEnd, pop: str, push: str
+    ) -> None:
+        respx_mock.post(URL).mock(
+            side_effect=[httpx.Response(200, json={"result": answer}) for answer in (encoded("job"), 1, 1)]
+        )
+
+        async def life(queue: UpstashQueue) -> None:
+            claim = await queue.claim()
+            assert claim
+            await queue.requeue(claim, "why", charged=False)
+            await queue.bury(claim, "malformed")
+            await queue.acknowledge(claim)
+            assert await queue.renew()
+            assert await queue.held() == []
+
+        call(life, mode="rpop", pop_end=pop_end)
+        letter = '{"reason":"malformed","attempt":1,"history":[],"element":"job"}'
+        assert commands(respx_mock) == [
+            [pop, "sdxl_queue"],
+            [push, "sdxl_queue", "job"],
+            ["LPUSH", "sdxl_queue:dead", letter],
+        ]
+
+    def test_an_element_that_is_not_utf8_can_still_be_handed_back(self, respx_mock: respx.MockRouter) -> None:
+        broken = b64encode(b"caf\xe9").decode()
+        respx_mock.post(URL).mock(side_effect=[httpx.Response(200, json={"result": answer}) for answer in (broken, 1)])
+
+        async def life(queue: UpstashQueue) -> None:
+            claim = await queue.claim()
+            assert claim
+            await queue.requeue(claim, "why", charged=False)
+
+        call(life, mode="rpop")
+        assert commands(respx_mock)[1] == ["RPUSH", "sdxl_queue", "caf\ufffd"]

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.queue_worlds import MemoryWorld, QueueWorld, RestWorld
+from tests.conformance.rest_layer import RestLayer
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rest_over_fakeredis() -> Iterator[RestLayer]:
+    with RestLayer() as layer:
+        yield layer
+
+
+@pytest.fixture(scope="session")
+def rest_over_redis_server(redis_server: RedisServer) -> Iterator[RestLayer]:
+    with RestLayer(redis_server.url) as layer:
+        yield layer
+
+
+@pytest.fixture(params=["memory", "rest_over_fakeredis", "rest_over_redis_server"])
+def world(request: pytest.FixtureRequest) -> QueueWorld:
+    if request.param == "memory":
+        return MemoryWorld()
+    layer: RestLayer = request.getfixturevalue(request.param)
+    return RestWorld(layer)

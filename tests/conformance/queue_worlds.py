@@ -1,0 +1,137 @@
+"""Every place a `JobQueue` lives in, behind one handle: what tests do as producer, as clock and as bad luck."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol, Self
+
+from ourvidz_worker.backend.keys import QueueKeys, lease_key
+from ourvidz_worker.backend.upstash_queue import UpstashQueue
+from ourvidz_worker.ports import JobQueue
+from tests.conformance.rest_layer import TOKEN, RestLayer
+from tests.support.memory import MemoryQueue, MemoryRedis
+
+QUEUE = "sdxl_queue"
+End = Literal["left", "right"]
+
+
+class QueueWorld(Protocol):
+    """An empty queue, open between `__aenter__` and `__aexit__`; elements are read with surrogate escapes."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def queue(self, owner: str, *, pop_end: End = "right") -> JobQueue: ...
+
+    async def produce(self, *elements: bytes, end: End = "left") -> None:
+        """Push elements as a producer does, one after another."""
+
+    async def waiting(self) -> list[str]:
+        """The queue from its left to its right end."""
+
+    async def held_by(self, owner: str) -> list[str]: ...
+
+    async def dead_letters(self) -> list[str]: ...
+
+    async def lapse(self, owner: str) -> None:
+        """Let the owner's lease run out."""
+
+    def lose_next_answer(self) -> None:
+        """The next call is carried out, and its answer never comes."""
+
+
+class MemoryWorld:
+    async def __aenter__(self) -> Self:
+        self._redis = MemoryRedis()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+    def queue(self, owner: str, *, pop_end: End = "right") -> JobQueue:
+        return MemoryQueue(self._redis, queue=QUEUE, owner=owner, pop_end=pop_end)
+
+    async def produce(self, *elements: bytes, end: End = "left") -> None:
+        for element in elements:
+            at = 0 if end == "left" else len(self._redis.queue)
+            self._redis.queue.insert(at, _text(element))
+
+    async def waiting(self) -> list[str]:
+        return list(self._redis.queue)
+
+    async def held_by(self, owner: str) -> list[str]:
+        return list(self._redis.held[owner])
+
+    async def dead_letters(self) -> list[str]:
+        return list(self._redis.dead)
+
+    async def lapse(self, owner: str) -> None:
+        self._redis.leases.pop(owner, None)
+
+    def lose_next_answer(self) -> None:
+        self._redis.lose_answers += 1
+
+
+class RestWorld:
+    """`UpstashQueue` over a REST layer."""
+
+    def __init__(self, layer: RestLayer) -> None:
+        self._layer = layer
+        self._keys = QueueKeys(QUEUE)
+
+    async def __aenter__(self) -> Self:
+        self._layer.reset()
+        self._queues: list[JobQueue] = []
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for queue in self._queues:
+            await queue.close()
+
+    def queue(self, owner: str, *, pop_end: End = "right") -> JobQueue:
+        queue = UpstashQueue(url=self._layer.url, token=TOKEN, queue=QUEUE, owner=owner, pop_end=pop_end)
+        self._queues.append(queue)
+        return queue
+
+    async def produce(self, *elements: bytes, end: End = "left") -> None:
+        for element in elements:
+            await self._layer.execute("LPUSH" if end == "left" else "RPUSH", QUEUE, element)
+
+    async def waiting(self) -> list[str]:
+        return await self._list(QUEUE)
+
+    async def held_by(self, owner: str) -> list[str]:
+        return (await self._list(self._keys.held(owner)))[::-1]
+
+    async def dead_letters(self) -> list[str]:
+        return await self._list(self._keys.dead)
+
+    async def lapse(self, owner: str) -> None:
+        await self._layer.execute("DEL", lease_key(owner))
+
+    def lose_next_answer(self) -> None:
+        self._layer.answers_to_lose += 1
+
+    async def _list(self, key: str) -> list[str]:
+        return [_text(element) for element in await self._layer.execute("LRANGE", key, "0", "-1")]
+
+
+def _text(element: bytes) -> str:
+    return element.decode("utf-8", "surrogateescape")
+
+
+def inside(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run an async test with its `world` open, in an event loop of its own."""
+
+    @functools.wraps(test)
+    def run(world: QueueWorld, **others: object) -> None:
+        async def opened() -> None:
+            async with world:
+                await test(world, **others)
+
+        asyncio.run(opened())
+
+    return run

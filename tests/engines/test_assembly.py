@@ -1,0 +1,61 @@
+"""Choosing engines: the right ones, without libraries that the choice does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ourvidz_worker.contract.catalogue import ModelFamily
+from ourvidz_worker.engines.assembly import Engines, assemble
+from ourvidz_worker.engines.model_config import ModelsConfig
+from ourvidz_worker.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+IMPORTS_OF_THE_TEST_CARD = """
+import sys
+from pathlib import Path
+from ourvidz_worker.engines import assembly, model_config, weights
+heavy = {"torch", "diffusers", "transformers"}
+assert not (heavy | {"numpy", "av", "PIL"}) & set(sys.modules), "importing the module"
+models = model_config.parse_models(Path("configs/models.toml").read_text())
+weights.missing_weights(models, Path("nowhere"), "wan")
+assembly.assemble("wan", selection="testcard", models=models, models_dir=Path(), cache_dir=Path(), prompts={})
+assert not heavy & set(sys.modules), "assembling the test card"
+"""
+
+
+def test_the_test_card_and_the_look_for_weights_do_without_torch() -> None:
+    subprocess.run([sys.executable, "-c", IMPORTS_OF_THE_TEST_CARD], cwd=ROOT, check=True)
+
+
+def test_tiny_engines_carry_their_own_name(tiny_sdxl: Engines, tiny_wan: Engines) -> None:
+    assert tiny_sdxl.engine.model_name == "tiny-sdxl"
+    assert tiny_wan.engine.model_name == "tiny-wan"
+
+
+@pytest.mark.parametrize("family", ["sdxl", "wan"])
+def test_missing_real_weights_stop_the_engine_and_are_never_replaced(
+    family: ModelFamily, models: ModelsConfig, prompts: Mapping[str, str], tmp_path: Path
+) -> None:
+    engines = assemble(
+        family, selection="real", models=models, models_dir=tmp_path, cache_dir=tmp_path, prompts=prompts
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        engines.engine.load()
+    assert str(tmp_path) in caught.value.problems[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trained_small_models_come_with_another_version(models: ModelsConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no trained small models ship with this version"):
+        assemble("sdxl", selection="demo", models=models, models_dir=tmp_path, cache_dir=tmp_path, prompts={})
+
+
+def test_missing_templates_are_all_named_when_engines_are_chosen(models: ModelsConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        assemble("wan", selection="tiny", models=models, models_dir=tmp_path, cache_dir=tmp_path, prompts={})
+    assert len(caught.value.problems) == 3

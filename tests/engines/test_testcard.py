@@ -1,0 +1,91 @@
+"""The test card: the size, count and differences that a person or a test looks for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ourvidz_worker.contract.catalogue import Catalogue
+from ourvidz_worker.engines.testcard import TestCardEngine, TestCardEnhancer
+from ourvidz_worker.errors import Drained
+from ourvidz_worker.ports import GenerationRequest, ReferenceImage
+
+MakeRequest = Callable[..., GenerationRequest]
+
+
+def ignore_steps(done: int, total: int) -> None: ...
+
+
+def test_images_have_the_size_and_count_of_the_job_and_differ(make_request: MakeRequest) -> None:
+    request = make_request("sdxl_image_fast", num_images=3, width=512, height=320)
+    frames = TestCardEngine().generate(request, ignore_steps).frames
+    assert frames.shape == (3, 320, 512, 3)
+    assert frames.dtype == np.uint8
+    assert len({frame.tobytes() for frame in frames}) == 3
+
+
+def test_the_card_shows_seed_prompt_and_reference(
+    make_request: MakeRequest, make_reference: Callable[..., ReferenceImage]
+) -> None:
+    engine = TestCardEngine()
+    cards = [
+        engine.generate(request, ignore_steps).frames.tobytes()
+        for request in (
+            make_request("image_fast"),
+            make_request("image_fast"),
+            make_request("image_fast", seed=8),
+            make_request("image_fast", prompt="another"),
+            make_request("image_fast", references=(make_reference("style"),)),
+        )
+    ]
+    assert cards[0] == cards[1]
+    assert len(set(cards)) == 4
+
+
+def test_a_clip_of_full_size_takes_less_than_two_seconds_and_moves(make_request: MakeRequest) -> None:
+    request = make_request("video_fast", width=480, height=832, num_frames=81, requested_frames=83)
+    started = time.monotonic()
+    frames = TestCardEngine().generate(request, ignore_steps).frames
+    assert time.monotonic() - started < 2
+    assert frames.shape == (81, 832, 480, 3)
+    assert all((before != after).any() for before, after in zip(frames, frames[1:], strict=False))
+
+
+def test_a_clip_of_one_frame_is_drawn(make_request: MakeRequest) -> None:
+    request = make_request("video_fast", num_frames=1)
+    assert TestCardEngine().generate(request, ignore_steps).frames.shape == (1, 256, 256, 3)
+
+
+def test_every_step_is_reported_and_any_of_them_can_stop_the_job(make_request: MakeRequest) -> None:
+    seen: list[tuple[int, int]] = []
+    TestCardEngine().generate(make_request("image_fast"), lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+    def stop(done: int, total: int) -> None:
+        raise Drained
+
+    with pytest.raises(Drained):
+        TestCardEngine().generate(make_request("image_fast"), stop)
+
+
+def test_the_engine_is_openly_named_and_has_no_card_memory(make_request: MakeRequest) -> None:
+    engine = TestCardEngine()
+    engine.load()
+    assert engine.model_name == "testcard"
+    assert engine.memory() is None
+    assert engine.generate(make_request("image_fast"), ignore_steps).details == {"engine": "testcard"}
+
+
+def test_the_enhancer_keeps_the_prompt_and_adds_a_fixed_style(catalogue: Catalogue) -> None:
+    enhancer = TestCardEnhancer()
+
+    def enhance(name: str) -> str:
+        return asyncio.run(enhancer.enhance("a fox", catalogue[name], seed=1, time_limit=60))
+
+    assert enhance("video7b_fast_enhanced").startswith("a fox, ")
+    assert enhance("video7b_fast_enhanced") == enhance("image7b_high_enhanced")
+    assert enhance("video7b_fast_enhanced") != enhance("sdxl_image_fast")

@@ -1,0 +1,145 @@
+"""The embedded backend as a whole: start, stop, replayed jobs, and the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ourvidz_worker.local.server import PortTaken
+from tests.support.embedded import RunningBackend
+
+PAYLOADS = sorted((Path(__file__).parents[1] / "payloads").glob("*.json"))
+PNG = {"Content-Type": "image/png"}
+
+
+def element_of(backend: RunningBackend, queue: str) -> str:
+    environment = backend.environment()
+    headers = {"Authorization": f"Bearer {environment['UPSTASH_REDIS_REST_TOKEN']}"}
+    answer = httpx.get(f"{environment['UPSTASH_REDIS_REST_URL']}/rpop/{queue}", headers=headers)
+    return str(answer.json()["result"])
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with RunningBackend(tmp_path / "first") as first:
+        port = int(first.url.rpartition(":")[2])
+        second = RunningBackend(tmp_path / "second", port=port)
+        with pytest.raises(PortTaken, match=f"port {port} on 127.0.0.1 is taken by another process"), second:
+            pass
+
+
+def test_the_environment_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    with RunningBackend(tmp_path) as first:
+        before, port = first.environment(), int(first.url.rpartition(":")[2])
+    with RunningBackend(tmp_path, port=port) as second:
+        assert second.environment() == before
+
+
+class TestReplay:
+    @pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
+    def test_recorded_jobs_keep_their_ids(self, backend: RunningBackend, path: Path) -> None:
+        payload = json.loads(path.read_text())
+        assert backend.run(backend.backend.submit(payload)) == payload["id"]
+        queue = "sdxl_queue" if payload["type"].startswith("sdxl") else "wan_queue"
+        element = element_of(backend, queue)
+        assert json.loads(element) == payload
+        assert element == json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
+        job = backend.backend.job(payload["id"])
+        assert job is not None
+        assert job["image_id"] or job["video_id"]
+
+    @pytest.mark.parametrize("wrap", ["{job}", '"{text}"', '["{text}"]', '{{"data":"{text}"}}'])
+    def test_an_envelope_goes_onto_the_queue_byte_for_byte(self, backend: RunningBackend, wrap: str) -> None:
+        """Section 1: all of these are the same job."""
+        job = json.dumps(
+            {"id": "5f0c1de0-0000-4000-8000-000000000001", "type": "image_fast", "prompt": 'a "b"'}, indent=1
+        )
+        element = wrap.format(job=job, text=json.dumps(job)[1:-1])
+        backend.run(backend.backend.submit(element))
+        assert element_of(backend, "wan_queue") == element
+
+    def test_a_job_without_a_number_of_images_has_six(self, backend: RunningBackend) -> None:
+        """Section 2: none at all means an oldest-generation producer that expects 6."""
+        job = {"id": "5f0c1de0-0000-4000-8000-000000000001", "type": "sdxl_image_fast", "prompt": "x", "metadata": None}
+        job_id = backend.run(backend.backend.submit(job))
+        assert len(backend.backend.rows("images", job_id)) == 6
+
+    def test_a_second_replay_starts_anew(self, backend: RunningBackend, http: httpx.Client) -> None:
+        payload = json.loads(PAYLOADS[0].read_text())
+        for _ in range(2):
+            job_id = backend.run(backend.backend.submit(payload))
+            job = backend.backend.job(job_id)
+            assert job is not None
+            assert job["status"] == "queued"
+            assert backend.backend.rows("callbacks", job_id) == []
+            http.post("/functions/v1/job-callback", json={"job_id": job_id, "status": "failed"})
+
+    @pytest.mark.parametrize(
+        ("payload", "reason"),
+        [
+            ({"type": "image_fast"}, "no id"),
+            ({"id": "x", "type": "nosuch"}, "'nosuch' is not in the catalogue"),
+            ("[1]", "holds no job"),
+            ("{", "Expecting"),
+        ],
+    )
+    def test_what_is_no_job_is_refused(
+        self, backend: RunningBackend, payload: dict[str, object] | str, reason: str
+    ) -> None:
+        with pytest.raises(ValueError, match=reason):
+            backend.run(backend.backend.submit(payload))
+
+
+class TestPage:
+    def test_jobs_with_signed_addresses(self, backend: RunningBackend, http: httpx.Client) -> None:
+        path = next(path for path in PAYLOADS if path.stem == "sdxl_image_fast")
+        job_id = backend.run(backend.backend.submit(json.loads(path.read_text())))
+        http.post("/storage/v1/object/sdxl_image_fast/user/a_0.png", content=b"picture", headers=PNG)
+        call = {
+            "job_id": job_id,
+            "status": "completed",
+            "assets": ["user/a_0.png"],
+            "metadata": {"generation_time": 3.5},
+        }
+        http.post("/functions/v1/job-callback", json=call)
+        (job,) = httpx.get(f"{backend.url}/local/jobs").json()
+        assert (job["type"], job["status"], job["seconds"]) == ("sdxl_image_fast", "completed", 3.5)
+        assert job["prompt"] == "a lighthouse on a cliff at dawn, two gulls"
+        (asset,) = job["assets"]
+        assert (asset["bytes"], asset["media_type"]) == (7, "image/png")
+        assert httpx.get(f"{backend.url}{asset['url']}").content == b"picture"
+        assert backend.backend.file(asset["bucket"], asset["key"]).read_bytes() == b"picture"
+
+    def test_assets_that_were_never_uploaded_are_not_shown(self, backend: RunningBackend, http: httpx.Client) -> None:
+        job_id = backend.run(backend.backend.submit(json.loads(PAYLOADS[0].read_text())))
+        http.post("/functions/v1/job-callback", json={"job_id": job_id, "status": "completed", "assets": ["ghost.png"]})
+        assert httpx.get(f"{backend.url}/local/jobs").json()[0]["assets"] == []
+
+    def test_events_tell_of_changes_and_end_with_the_server(self, tmp_path: Path) -> None:
+        with (
+            RunningBackend(tmp_path) as running,
+            httpx.stream("GET", f"{running.url}/local/events", timeout=10) as events,
+        ):
+            lines = (line for line in events.iter_lines() if line.startswith("event:"))
+            assert next(lines) == "event: jobs"
+            running.run(running.backend.submit(json.loads(PAYLOADS[0].read_text())))
+            assert next(lines) == "event: jobs"
+            running.run(running.backend.stop())
+            assert all(line == "event: jobs" for line in lines)
+
+    def test_the_page_needs_nothing_from_elsewhere(self, backend: RunningBackend) -> None:
+        page = httpx.get(backend.url)
+        assert "development backend" in page.text
+        assert page.headers["content-security-policy"] == "default-src 'self'"
+        addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert len(addresses) == 3
+        for address in addresses:
+            assert address.startswith("/static/")
+            assert httpx.get(f"{backend.url}{address}").status_code == 200
+
+    def test_other_sites_do_not_read_the_jobs(self, backend: RunningBackend) -> None:
+        answer = httpx.get(f"{backend.url}/local/jobs", headers={"Origin": "https://elsewhere.example"})
+        assert "access-control-allow-origin" not in answer.headers

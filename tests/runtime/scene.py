@@ -1,0 +1,180 @@
+"""A worker among fakes, and the words to tell a story about it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from ourvidz_worker.contract.callback import Callback
+from ourvidz_worker.contract.catalogue import parse_catalogue
+from ourvidz_worker.contract.envelope import open_delivery
+from ourvidz_worker.contract.job import Job
+from ourvidz_worker.contract.parse import parse_job
+from ourvidz_worker.runtime.courier import Courier
+from ourvidz_worker.runtime.handling import Handler
+from ourvidz_worker.runtime.spool import Spool
+from ourvidz_worker.runtime.studio import Studio
+from ourvidz_worker.runtime.worker import Worker
+from tests.support.fakes import (
+    FakeEncoder,
+    FakeEngine,
+    FakeEnhancer,
+    FakeQueue,
+    FakeReferences,
+    FakeReporter,
+    FakeStore,
+    Listener,
+    OneWordPolicy,
+    Script,
+)
+from tests.support.memory import MemoryRedis
+from tests.support.waiting import eventually
+
+P = ParamSpec("P")
+
+ROOT = Path(__file__).parents[2]
+CATALOGUE = parse_catalogue((ROOT / "configs" / "job_types.toml").read_text(encoding="utf-8"))
+OWNER = "pod-1"
+STORY_SECONDS = 20.0
+
+
+def story(told: Callable[P, Awaitable[None]]) -> Callable[P, None]:
+    """Make a test of a coroutine function; a story that hangs fails."""
+
+    @functools.wraps(told)
+    def test(*args: P.args, **kwargs: P.kwargs) -> None:
+        async def limited() -> None:
+            async with asyncio.timeout(STORY_SECONDS):
+                await told(*args, **kwargs)
+
+        asyncio.run(limited())
+
+    return test
+
+
+def payload(job_id: str = "job-1", job_type: str = "sdxl_image_fast", /, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": job_id,
+        "type": job_type,
+        "prompt": "a lighthouse",
+        "user_id": "user-1",
+        "config": {"num_images": 1, "seed": 7},
+        "metadata": {},
+        **changes,
+    }
+
+
+def job_of(document: Mapping[str, Any]) -> Job:
+    return parse_job(open_delivery(json.dumps(document)), CATALOGUE)
+
+
+class Scene:
+    """Everything around one worker. `working()` runs it; afterwards everything can be looked at."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        queue: str = "sdxl_queue",
+        enhancer: FakeEnhancer | None = None,
+        grace_period: float = 5.0,
+        job_deadline: float = 60.0,
+        poll_seconds: float = 0.005,
+        steps: int = 3,
+    ) -> None:
+        self.journal: list[str] = []
+        self.redis = MemoryRedis()
+        self.queue = FakeQueue(self.redis, Script(self.journal), name=queue, owner=OWNER)
+        self.store = FakeStore(Script(self.journal))
+        self.reporter = FakeReporter(Script(self.journal))
+        self.engine = FakeEngine(steps=steps)
+        self.encoder = FakeEncoder()
+        self.references = FakeReferences()
+        self.spool = Spool(folder / "spool")
+        self.listener = Listener()
+        self.courier = Courier(self.store, self.reporter)
+        self.studio = Studio(
+            engine=self.engine,
+            encoder=self.encoder,
+            enhancer=enhancer,
+            references=self.references,
+            policy=OneWordPolicy(),
+            adult_capable=False,
+            spool=self.spool,
+            layout="current",
+            enhancement_limit=60.0,
+        )
+        self.handler = Handler(
+            queue=self.queue,
+            catalogue=CATALOGUE,
+            studio=self.studio,
+            courier=self.courier,
+            spool=self.spool,
+            announcer=self.listener,
+            job_deadline=job_deadline,
+        )
+        self.worker = Worker(
+            queue=self.queue,
+            studio=self.studio,
+            handler=self.handler,
+            announcer=self.listener,
+            poll_seconds=poll_seconds,
+            grace_period=grace_period,
+        )
+
+    def submit(self, *jobs: Mapping[str, Any] | str, attempt: int = 1) -> None:
+        """Queue payloads, or elements as they are, the first one next; an attempt above 1 is a redelivery."""
+        for job in jobs:
+            element = job if isinstance(job, str) else json.dumps(job)
+            for number in range(1, attempt):
+                element = open_delivery(element).again(f"reason {number}", charged=True)
+            self.redis.queue.insert(0, element)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[asyncio.Task[None]]:
+        """The worker runs; at the end of the block it is stopped, and what it raised is raised."""
+        running = asyncio.create_task(self.worker.run())
+        try:
+            yield running
+            self.worker.stop()
+            await running
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await self.studio.close()
+
+    async def run_until_idle(self) -> None:
+        """Start, work off the queue, stop."""
+        async with self.working():
+            await self.idle()
+
+    async def idle(self) -> None:
+        await eventually(lambda: not self.redis.queue and not self.held(), "working off the queue")
+
+    def held(self) -> list[str]:
+        return self.redis.held[OWNER]
+
+    def attempts(self) -> list[int]:
+        """The attempt counts of what waits, as it would be claimed."""
+        return [open_delivery(element).attempt for element in reversed(self.redis.queue)]
+
+    def dead(self) -> list[dict[str, Any]]:
+        return [json.loads(letter) for letter in self.redis.dead]
+
+    def statuses(self) -> list[str]:
+        return [callback.status for callback in self.reporter.callbacks]
+
+    def failure(self) -> Callback:
+        """The one callback that says `failed`."""
+        (failed,) = [callback for callback in self.reporter.callbacks if callback.status == "failed"]
+        return failed
+
+    def done(self) -> list[str]:
+        """The journal without the polling."""
+        polling = ("length", "claim", "held", "reap", "renew")
+        return [entry for entry in self.journal if entry not in polling]

@@ -1,0 +1,149 @@
+"""The embedded backend in a thread of its own, for tests that talk to it like any other server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ourvidz_worker.contract.catalogue import parse_catalogue
+from ourvidz_worker.local import EmbeddedBackend
+from ourvidz_worker.local.job_callback import CallbackProfile
+from ourvidz_worker.local.prompts import Enhance
+from ourvidz_worker.local.schema import TABLES
+
+T = TypeVar("T")
+
+JOB_TYPES = Path(__file__).parents[2] / "configs" / "job_types.toml"
+
+
+class RunningBackend:
+    """`with RunningBackend(tmp_path) as backend:` serves until the block ends.
+
+    `backend` is the `EmbeddedBackend`; `run` executes a coroutine of it on the server's own event loop.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        redis_url: str | None = None,
+        callback_profile: CallbackProfile = "2025-07",
+        callback_secret: str | None = None,
+        enhance: Enhance | None = None,
+        port: int = 0,
+    ) -> None:
+        self.backend = EmbeddedBackend(
+            data=data,
+            catalogue=parse_catalogue(JOB_TYPES.read_text()),
+            port=port,
+            redis_url=redis_url,
+            enhance=enhance,
+            callback_profile=callback_profile,
+            callback_secret=callback_secret,
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="embedded-backend")
+
+    @property
+    def url(self) -> str:
+        return self.backend.url
+
+    def environment(self) -> dict[str, str]:
+        return self.backend.environment()
+
+    def service_headers(self) -> dict[str, str]:
+        """What every call with the service key carries."""
+        key = self.backend.keys.service_key
+        return {"apikey": key, "Authorization": f"Bearer {key}"}
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's result, from the server's loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=60)
+
+    def clear(self) -> None:
+        """Empty the queues, rows and objects, as if newly started; keys, users and the catalogue's buckets stay."""
+        database, store = self.backend._database, self.backend._store
+        for table in TABLES.keys() - {"users", "refresh_tokens"}:
+            database.delete(table, "1", [])
+        store.provide(self.backend._catalogue.buckets.values())
+        store._sweep()
+        self.run(self.backend._redis.execute(["FLUSHDB"]))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self.run(self.backend.start())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            self.run(self.backend.stop())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=10)
+            self._loop.close()
+
+
+class RedisServer:
+    """A real `redis-server` on a socket file of its own, without persistence: `with RedisServer() as url:`."""
+
+    def __enter__(self) -> str:
+        self._folder = TemporaryDirectory(prefix="redis-")
+        path = Path(self._folder.name) / "redis.sock"
+        command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", self._folder.name]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not _accepts(path):
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                self.__exit__()
+                raise RuntimeError("redis-server did not start within 10 s")
+            time.sleep(0.01)
+        return f"unix://{path}"
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=10)
+        self._folder.cleanup()
+
+
+def redis_kinds() -> list[str]:
+    """What the suites of the queue run on: a machine without a `redis-server` has one kind less, CI never."""
+    real = shutil.which("redis-server") or os.environ.get("CI")
+    return ["fakeredis", *(["redis-server"] if real else [])]
+
+
+@contextmanager
+def redis_of(kind: str) -> Iterator[str | None]:
+    """The `redis_url` for one of `redis_kinds()`."""
+    if kind == "fakeredis":
+        yield None
+        return
+    with RedisServer() as url:
+        yield url
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0

@@ -1,0 +1,307 @@
+"""The ports in memory, with their misfortunes scripted: `fail_next`, `hold`, and a journal of what was done."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ourvidz_worker.contract.callback import Callback
+from ourvidz_worker.contract.catalogue import JobType
+from ourvidz_worker.contract.job import Reference
+from ourvidz_worker.control import Message
+from ourvidz_worker.errors import ContentRefused, EnhancementFailed
+from ourvidz_worker.ports import (
+    Asset,
+    Claim,
+    Generation,
+    GenerationRequest,
+    GpuMemory,
+    OnStep,
+    ReferenceImage,
+)
+from ourvidz_worker.runtime.content_policy import ContentPolicy
+from tests.support.memory import MemoryQueue, MemoryRedis
+from tests.support.waiting import eventually
+
+PATIENCE_SECONDS = 10.0
+
+
+class Gate:
+    """A place where one thread or task stops until it is let through."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._opened = threading.Event()
+
+    async def reached(self) -> None:
+        await eventually(self._reached.is_set, "arriving at the gate", seconds=PATIENCE_SECONDS)
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def stop_here(self) -> None:
+        """For threads."""
+        self._reached.set()
+        assert self._opened.wait(PATIENCE_SECONDS), "the gate was never opened"
+
+    async def wait_here(self) -> None:
+        """For tasks."""
+        self._reached.set()
+        await eventually(self._opened.is_set, "opening the gate", seconds=PATIENCE_SECONDS)
+
+
+class Script:
+    """What shall go wrong or wait at the next calls of each operation, and a journal of the calls that went well."""
+
+    def __init__(self, journal: list[str]) -> None:
+        self.journal = journal
+        self._errors: defaultdict[str, list[BaseException]] = defaultdict(list)
+        self._gates: dict[str, Gate] = {}
+
+    def fail_next(self, operation: str, *errors: BaseException) -> None:
+        self._errors[operation] += errors
+
+    def hold(self, operation: str) -> Gate:
+        """The next call of this operation waits at the gate."""
+        gate = self._gates[operation] = Gate()
+        return gate
+
+    async def run(self, operation: str, entry: str = "") -> None:
+        if gate := self._gates.pop(operation, None):
+            await gate.wait_here()
+        if errors := self._errors[operation]:
+            raise errors.pop(0)
+        self.journal.append(entry or operation)
+
+
+class FakeQueue(MemoryQueue):
+    """A `MemoryQueue` whose calls can fail before anything is done."""
+
+    def __init__(self, redis: MemoryRedis, script: Script, *, name: str, owner: str) -> None:
+        super().__init__(redis, queue=name, owner=owner)
+        self.script = script
+
+    async def length(self) -> int:
+        await self.script.run("length")
+        return await super().length()
+
+    async def claim(self) -> Claim | None:
+        await self.script.run("claim")
+        return await super().claim()
+
+    async def renew(self) -> bool:
+        await self.script.run("renew")
+        return await super().renew()
+
+    async def acknowledge(self, claim: Claim) -> None:
+        await self.script.run("acknowledge")
+        await super().acknowledge(claim)
+
+    async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
+        await self.script.run("requeue")
+        await super().requeue(claim, reason, charged=charged)
+
+    async def bury(self, claim: Claim, reason: str) -> None:
+        await self.script.run("bury")
+        await super().bury(claim, reason)
+
+    async def held(self) -> list[Claim]:
+        await self.script.run("held")
+        return await super().held()
+
+    async def reap(self) -> int:
+        await self.script.run("reap")
+        return await super().reap()
+
+
+class FakeEngine:
+    """Draws `steps` steps of nothing; `hold_at` stops it after a step and before anyone is told of that step."""
+
+    model_name = "fake-model"
+
+    def __init__(self, *, steps: int = 3, memory: GpuMemory | None = None) -> None:
+        self.requests: list[GenerationRequest] = []
+        self.errors: list[BaseException] = []
+        self.load_error: BaseException | None = None
+        self.loading: Gate | None = None
+        self.most_at_once = 0
+        self._at_once = 0
+        self._steps = steps
+        self._memory = memory
+        self._gates: dict[int, Gate] = {}
+
+    def hold_at(self, step: int) -> Gate:
+        gate = self._gates[step] = Gate()
+        return gate
+
+    def load(self) -> None:
+        if self.loading:
+            self.loading.stop_here()
+        if self.load_error:
+            raise self.load_error
+
+    def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            return self._generate(request, on_step)
+        finally:
+            self._at_once -= 1
+
+    def memory(self) -> GpuMemory | None:
+        return self._memory
+
+    def _generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
+        self.requests.append(request)
+        if self.errors:
+            raise self.errors.pop(0)
+        for step in range(1, self._steps + 1):
+            if gate := self._gates.pop(step, None):
+                gate.stop_here()
+            on_step(step, self._steps)
+        job = request.job
+        count = job.num_frames if job.is_video else job.num_images
+        # One black pixel seen from everywhere: as big as the job asks, and free.
+        frames = np.broadcast_to(np.uint8(0), (count, job.height, job.width, 3))
+        return Generation(frames, {"method": "fake"})
+
+
+class FakeEncoder:
+    """Writes small files whose content tells job and seed apart."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+        self.gate: Gate | None = None
+
+    def encode(self, request: GenerationRequest, generation: Generation, folder: Path) -> tuple[Asset, ...]:
+        gate, self.gate = self.gate, None
+        if gate:
+            gate.stop_here()
+        if self.errors:
+            raise self.errors.pop(0)
+        job = request.job
+        frames = len(generation.frames) if job.is_video else 1
+        return tuple(_write(folder / str(seed), request, seed, frames) for seed in job.seeds(request.seed))
+
+
+def _write(path: Path, request: GenerationRequest, seed: int, frames: int) -> Asset:
+    job = request.job
+    path.write_text(f"{job.id} {seed}", encoding="utf-8")
+    return Asset(path, job.type.media_type, path.stat().st_size, job.width, job.height, frames, seed)
+
+
+class FakeStore:
+    """Keeps the bytes that each key holds."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.files: dict[tuple[str, str], bytes] = {}
+        self.closed = False
+
+    async def put(self, bucket: str, key: str, asset: Asset) -> None:
+        await self.script.run("put", f"put {key}")
+        self.files[bucket, key] = asset.path.read_bytes()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class FakeReporter:
+    """Keeps the callbacks that arrived; the operations of its script are the statuses."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.callbacks: list[Callback] = []
+        self.closed = False
+
+    async def report(self, callback: Callback) -> None:
+        await self.script.run(callback.status)
+        self.callbacks.append(callback)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def last(self) -> Callback:
+        return self.callbacks[-1]
+
+
+class FakeReferences:
+    """Every reference is the same grey pixel, unless `errors` says otherwise."""
+
+    def __init__(self) -> None:
+        self.errors: list[BaseException] = []
+
+    async def fetch(self, reference: Reference) -> ReferenceImage:
+        if self.errors:
+            raise self.errors.pop(0)
+        return ReferenceImage(reference, np.full((1, 1, 3), 128, np.uint8))
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    prompt: str
+    seed: int
+    time_limit: float
+
+
+class FakeEnhancer:
+    """Answers what is scripted, one entry per try: a text, or why it failed."""
+
+    def __init__(self, *answers: str | Exception) -> None:
+        self.answers = list(answers)
+        self.calls: list[Rewriting] = []
+
+    async def enhance(self, prompt: str, job_type: JobType, *, seed: int, time_limit: float) -> str:
+        self.calls.append(Rewriting(prompt, seed, time_limit))
+        answer = self.answers.pop(0) if self.answers else EnhancementFailed("there is no more to say")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class OneWordPolicy(ContentPolicy):
+    """Refuses prompts with one word, so that tests of the way of a job need none of the real rules."""
+
+    def __init__(self, word: str = "forbidden") -> None:
+        self._word = word
+
+    def check(self, prompt: str, *, adult_capable: bool) -> None:
+        if self._word in prompt:
+            raise ContentRefused("the content policy refuses this prompt")
+
+
+class Listener:
+    """An announcer that remembers."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def announce(self, message: Message) -> None:
+        self.messages.append(message)
+
+    def states(self) -> list[str]:
+        return [message.state.value for message in self.messages if message.state is not None]
+
+    def outcomes(self) -> dict[str, str]:
+        """The last outcome by job id."""
+        return {m.job_id or "": m.status or "" for m in self.messages if m.kind == "done"}
+
+
+@contextmanager
+def cancelled_after(*tasks: asyncio.Task[None]) -> Iterator[None]:
+    """End helper tasks with the block that needs them."""
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()

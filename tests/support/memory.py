@@ -1,0 +1,128 @@
+"""A `JobQueue` in memory: the protocol's meaning without Redis, for tests of what is built on it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ourvidz_worker.contract.envelope import open_delivery
+from ourvidz_worker.errors import BackendUnavailable
+from ourvidz_worker.ports import Claim
+
+LEASE_SECONDS = 90.0
+
+
+@dataclass
+class MemoryRedis:
+    """What several `MemoryQueue`s share. `queue` has the next element at its end; `held` the oldest first.
+
+    `lose_answers` counts calls that will be carried out and yet raise, like a connection cut too late.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    queue: list[str] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
+    held: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    leases: dict[str, float] = field(default_factory=dict)
+    lose_answers: int = 0
+
+    def alive(self, owner: str) -> bool:
+        return self.leases.get(owner, float("-inf")) > self.clock()
+
+    def answer(self) -> None:
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise BackendUnavailable("the answer was lost")
+
+
+class MemoryQueue:
+    """A `JobQueue` of one owner over a `MemoryRedis`."""
+
+    def __init__(
+        self, redis: MemoryRedis, *, queue: str, owner: str, pop_end: Literal["right", "left"] = "right"
+    ) -> None:
+        self.name = queue
+        self._redis = redis
+        self._owner = owner
+        self._next = -1 if pop_end == "right" else 0
+
+    async def length(self) -> int:
+        self._redis.answer()
+        return len(self._redis.queue)
+
+    async def claim(self) -> Claim | None:
+        self._redis.leases[self._owner] = self._redis.clock() + LEASE_SECONDS
+        element = self._redis.queue.pop(self._next) if self._redis.queue else None
+        if element is not None:
+            self._redis.held[self._owner].append(element)
+        self._redis.answer()
+        return None if element is None else self._claim_of(element)
+
+    async def renew(self) -> bool:
+        alive = self._redis.alive(self._owner)
+        if alive:
+            self._redis.leases[self._owner] = self._redis.clock() + LEASE_SECONDS
+        self._redis.answer()
+        return alive
+
+    async def acknowledge(self, claim: Claim) -> None:
+        self._take_out(self._owner, claim.element)
+        self._redis.answer()
+
+    async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
+        if self._take_out(self._owner, claim.element):
+            self._push_next(claim.delivery.again(reason, charged=charged))
+        self._redis.answer()
+
+    async def bury(self, claim: Claim, reason: str) -> None:
+        if self._take_out(self._owner, claim.element):
+            self._redis.dead.insert(0, claim.delivery.dead_letter(reason))
+        self._redis.answer()
+
+    async def held(self) -> list[Claim]:
+        self._redis.answer()
+        return [self._claim_of(element) for element in self._redis.held[self._owner]]
+
+    async def peek(self, count: int) -> list[str]:
+        self._redis.answer()
+        coming = self._redis.queue[::-1] if self._next else self._redis.queue
+        return coming[: max(count, 0)]
+
+    async def release(self, owner: str, reason: str) -> int:
+        released = self._hand_back(owner, reason)
+        self._redis.leases.pop(owner, None)
+        self._redis.answer()
+        return released
+
+    async def reap(self) -> int:
+        others = [owner for owner in self._redis.held if owner != self._owner and not self._redis.alive(owner)]
+        reaped = sum(self._hand_back(owner, f"its worker {owner} stopped renewing its lease") for owner in others)
+        self._redis.answer()
+        return reaped
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    def _hand_back(self, owner: str, reason: str) -> int:
+        elements = self._redis.held.pop(owner, [])
+        for element in reversed(elements):
+            self._push_next(open_delivery(element).again(reason, charged=True))
+        return len(elements)
+
+    def _push_next(self, element: str) -> None:
+        if self._next:
+            self._redis.queue.append(element)
+        else:
+            self._redis.queue.insert(0, element)
+
+    def _take_out(self, owner: str, element: str) -> bool:
+        if element not in self._redis.held[owner]:
+            return False
+        self._redis.held[owner].remove(element)
+        return True
+
+    def _claim_of(self, element: str) -> Claim:
+        return Claim(queue=self.name, element=element, delivery=open_delivery(element))

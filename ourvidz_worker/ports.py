@@ -150,7 +150,7 @@ class JobReporter(Protocol):
 
 class ReferenceSource(Protocol):
     async def fetch(self, reference: Reference) -> ReferenceImage:
-        """Download and decode a reference picture; raises `ReferenceUnusable`, or `BackendUnavailable` after retries."""
+        """Download and decode a reference picture; raises `ReferenceUnusable` or `BackendUnavailable`."""
 
     async def close(self) -> None: ...
 

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     spool_dir: Path = _ours("SPOOL", _state_folder("spool"))
     config_dir: Path | None = _ours("CONFIG_DIR", None)
 
-    workers: Annotated[tuple[ModelFamily, ...], NoDecode] = _ours("WORKERS", ("sdxl", "wan"), min_length=1)
+    workers: Annotated[tuple[ModelFamily, ...], NoDecode] = _ours("WORKERS", ("sdxl", "wan"))
     job_deadline: float = _ours("JOB_DEADLINE", 900.0, gt=0)
     enhancement_limit: float = _ours("ENHANCEMENT_LIMIT", 60.0, gt=0)
     grace_period: float = _ours("GRACE_PERIOD", 30.0, ge=0)
@@ -86,7 +86,12 @@ class Settings(BaseSettings):
     @field_validator("workers", mode="before")
     @classmethod
     def _split_workers(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        workers = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not workers:
+            raise ValueError("must name sdxl, wan, or both")
+        return workers
 
     @field_validator("supabase_url", "redis_rest_url")
     @classmethod

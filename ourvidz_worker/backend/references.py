@@ -68,6 +68,8 @@ class HttpReferenceSource:
         try:
             async with asyncio.timeout(self._total_seconds):
                 return await self._follow(reference)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise ReferenceUnusable(f"{reference.field} leads to something that is no URL") from error
         except (TimeoutError, httpx.HTTPError) as error:
             # The address may hold a signed token; the kind of failure has to do.
             raise BackendUnavailable(f"{reference.field} could not be downloaded ({type(error).__name__})") from error
@@ -104,10 +106,7 @@ class HttpReferenceSource:
 
 
 def _parsed(reference: Reference, location: str, base: httpx.URL | None = None) -> httpx.URL:
-    try:
-        url = base.join(location) if base else httpx.URL(location)
-    except httpx.InvalidURL as error:
-        raise ReferenceUnusable(f"{reference.field} leads to something that is no URL") from error
+    url = base.join(location) if base else httpx.URL(location)
     if url.scheme not in ("http", "https") or not url.host:
         raise ReferenceUnusable(f"{reference.field} leads to something else than http or https")
     return url

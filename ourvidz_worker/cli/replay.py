@@ -66,5 +66,8 @@ class ChangeLines:
             if self._last.get(job.id) != now:
                 self._last[job.id] = now
                 self._console.print(
-                    f"{job.id}  {job.type}  {job.status}  {job.phase}{job.message}", highlight=False, markup=False
+                    f"{job.id}  {job.type}  {job.status}  {job.phase}{job.message}",
+                    highlight=False,
+                    markup=False,
+                    soft_wrap=True,
                 )

@@ -25,7 +25,6 @@ from ourvidz_worker.runtime.studio import Studio
 from ourvidz_worker.runtime.worker import Worker
 from ourvidz_worker.settings import Settings
 
-
 REFERENCE_PATIENCE = (
     15.0  # seconds a job waits for a reference that cannot be reached, before the card is idle too long
 )

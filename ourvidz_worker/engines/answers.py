@@ -9,7 +9,7 @@ from ourvidz_worker.errors import EnhancementFailed
 # "Enhanced prompt:", "Sure! Here is the rewritten prompt for SDXL:", "**Prompt:**" and the like.
 INTRODUCTION = re.compile(
     r"^[*#\s]*(?:(?:sure|certainly|of course)\b[^:]{0,20})?"
-    r"(?:here(?:'s|’s| is)\b[^:]{0,40}\b(?:prompt|version|description)\b[^:]{0,30}"
+    r"(?:here(?:['\u2019]s| is)\b[^:]{0,40}\b(?:prompt|version|description)\b[^:]{0,30}"
     r"|(?:the |your )?(?:enhanced |rewritten |improved |revised |final |expanded )?(?:prompt|answer)[*\s]*):[*\s]*",
     re.IGNORECASE,
 )

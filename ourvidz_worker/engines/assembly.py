@@ -5,7 +5,6 @@ Importing this module imports no model library; each branch of `assemble` brings
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -57,7 +56,7 @@ def assemble(
 
             engine, enhancer = TestCardEngine(), TestCardEnhancer()
         case "tiny":
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing to fetch; read when the libraries are imported
+            tiny.set_environment()
             build = partial(tiny.ensure_built, cache_dir)
             engine, enhancer = _model_engines(family, tiny.MODELS, cache_dir, build, prompts)
         case "real":

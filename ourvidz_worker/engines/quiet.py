@@ -22,7 +22,7 @@ def quieten_model_libraries() -> None:
 
 @contextmanager
 def numpy_conversions_quiet() -> Iterator[None]:
-    """Euler's schedule calls `np.array` on a tensor, whose `__array__` lacks NumPy 2's `copy` keyword.
+    """Schedulers call `np.array` on a tensor, whose `__array__` lacks NumPy 2's `copy` keyword.
 
     The result is right; only torch can end the warning.
     """

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 
 from ourvidz_worker.engines import sdxl_latents
@@ -15,7 +14,7 @@ from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.devices import classified_errors, memory_of
 from ourvidz_worker.engines.fitting import cover_crop
 from ourvidz_worker.engines.model_config import SdxlModel
-from ourvidz_worker.engines.quiet import numpy_conversions_quiet
+from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.sdxl_loading import fresh_scheduler, load_sdxl
 from ourvidz_worker.engines.steering import Steering, steering
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
@@ -54,8 +53,9 @@ class SdxlEngine:
                 pipe_type, call = StableDiffusionXLImg2ImgPipeline, _reference_call(request, steered, pipe, canvas)
 
             def draw(seeds: Sequence[int], after_step: AfterStep) -> Pixels:
-                latents = _denoise(_with_fresh_scheduler(pipe, pipe_type), call, seeds, after_step)
-                return sdxl_latents.decode(pipe.vae, latents)
+                counted = call | {"num_images_per_prompt": len(seeds)}
+                output = run_pipeline(_with_fresh_scheduler(pipe, pipe_type), counted, seeds, after_step)
+                return sdxl_latents.decode(pipe.vae, output.images)
 
             frames, splits = draw_in_batches(
                 draw,
@@ -96,6 +96,7 @@ def _common_call(request: GenerationRequest) -> dict[str, Any]:
         "negative_prompt": job.negative_prompt or None,
         "num_inference_steps": job.num_inference_steps,
         "guidance_scale": job.guidance_scale,
+        "output_type": "latent",
     }
 
 
@@ -108,23 +109,3 @@ def _with_fresh_scheduler(pipe: StableDiffusionXLPipeline, pipe_type: type[Any])
     )
     fresh.set_progress_bar_config(disable=True)
     return fresh
-
-
-def _denoise(pipe: Any, call: dict[str, Any], seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
-    def step_ended(_pipe: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
-        after_step(index + 1)
-        return {}
-
-    try:
-        with numpy_conversions_quiet():
-            latents: torch.Tensor = pipe(
-                **call,
-                num_images_per_prompt=len(seeds),
-                # Noise is drawn on the CPU, so that a seed means the same picture on every card.
-                generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-                callback_on_step_end=step_ended,
-                output_type="latent",
-            ).images
-    finally:
-        pipe.maybe_free_model_hooks()
-    return latents

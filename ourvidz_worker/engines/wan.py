@@ -8,21 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from diffusers import WanPipeline, WanVideoToVideoPipeline
 
 from ourvidz_worker.contract.job import Job
+from ourvidz_worker.engines import wan_latents
 from ourvidz_worker.engines.batches import AfterStep, draw_in_batches
 from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.devices import classified_errors, memory_of
 from ourvidz_worker.engines.embedding_cache import EmbeddingCache
 from ourvidz_worker.engines.model_config import WanModel
+from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.steering import Steering, steering
 from ourvidz_worker.engines.wan_loading import encode_text, load_wan, spatial_grid, video_to_video
 from ourvidz_worker.engines.wan_references import reference_frames
 from ourvidz_worker.engines.wan_schedulers import flow_scheduler
-from ourvidz_worker.errors import OutputInvalid
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class WanEngine:
 
             def draw(seeds: Sequence[int], after_step: AfterStep) -> Pixels:
                 pipe.scheduler = flow_scheduler(job.solver, job.flow_shift)
-                return _pixels(_denoise(pipe, call, seeds[0], after_step))
+                latents = run_pipeline(pipe, call, seeds, after_step).frames
+                return wan_latents.decode(pipe.vae, latents)
 
             frames, _ = draw_in_batches(
                 draw,
@@ -105,6 +106,7 @@ class WanEngine:
             "height": canvas.height,
             "num_inference_steps": job.num_inference_steps,
             "guidance_scale": job.guidance_scale,
+            "output_type": "latent",
         }
 
 
@@ -113,34 +115,6 @@ def _reference_call(steered: Steering, canvas: Canvas, job: Job) -> dict[str, An
         "video": reference_frames(steered.references, canvas, job.num_frames),
         "strength": steered.pipeline_strength,
     }
-
-
-def _denoise(pipe: Any, call: dict[str, Any], seed: int, after_step: AfterStep) -> torch.Tensor:
-    """One clip as numbers from 0 to 1, shape (frames, 3, height, width)."""
-
-    def step_ended(_pipe: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
-        after_step(index + 1)
-        return {}
-
-    try:
-        clip: torch.Tensor = pipe(
-            **call,
-            # Noise is drawn on the CPU, so that a seed means the same clip on every card.
-            generator=torch.Generator("cpu").manual_seed(seed),
-            callback_on_step_end=step_ended,
-            output_type="pt",
-        ).frames[0]
-    finally:
-        pipe.maybe_free_model_hooks()
-    return clip
-
-
-def _pixels(clip: torch.Tensor) -> Pixels:
-    """The clip as RGB bytes, shape (frames, height, width, 3); raises `OutputInvalid` when it holds no numbers."""
-    if not torch.isfinite(clip).all():
-        raise OutputInvalid("the frames hold values that are not numbers")
-    shown = clip.float().mul(255.0).round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(shown.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def _details(job: Job, steered: Steering | None) -> dict[str, Any]:

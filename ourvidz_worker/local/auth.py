@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import json
 import secrets
 import time
 import uuid
@@ -17,6 +16,7 @@ from starlette.routing import Route
 
 from ourvidz_worker.local.database import Database, Row
 from ourvidz_worker.local.gateway import bearer
+from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.keys import BadToken, Identity, Keys
 from ourvidz_worker.local.schema import now
 
@@ -114,7 +114,7 @@ class Auth:
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body() or b"{}")
+        body = parse_json(await request.body() or b"{}")
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}

@@ -7,17 +7,16 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import structlog
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.local.auth import DEMO_EMAIL, Auth
 from ourvidz_worker.local.changes import Changes
 from ourvidz_worker.local.database import Database, Row
 from ourvidz_worker.local.functions import Functions
 from ourvidz_worker.local.gateway import CROSS_ORIGIN
-from ourvidz_worker.local.job_callback import CallbackProfile
 from ourvidz_worker.local.keys import Keys
 from ourvidz_worker.local.page import Page
 from ourvidz_worker.local.prompts import Enhance
@@ -30,8 +29,6 @@ from ourvidz_worker.local.resumable import Resumable
 from ourvidz_worker.local.server import LocalServer
 from ourvidz_worker.local.storage import SERVICE, ObjectStore
 from ourvidz_worker.local.storage_http import StorageHttp
-
-log = structlog.get_logger(__name__)
 
 SIGNED_FOR = 24 * 3600
 
@@ -82,7 +79,6 @@ class EmbeddedBackend:
         except BaseException:
             await self.stop()
             raise
-        log.warning("embedded_backend_started", url=self.url, note="for development only, never for production")
 
     async def _start(self) -> None:
         await self._redis.check()
@@ -153,10 +149,6 @@ class EmbeddedBackend:
 
     def file(self, bucket: str, key: str) -> Path:
         """Where a stored object lies. Raises `StorageError` when there is none."""
-        return self._store.path(self._store.find(SERVICE, bucket, key))
-
-    def file(self, bucket: str, key: str) -> Path:
-        """Where the object's bytes lie on this machine. Raises `StorageError`."""
         return self._store.path(self._store.find(SERVICE, bucket, key))
 
     def changes(self, heartbeat: float = 1.0) -> AsyncIterator[bool]:

@@ -97,9 +97,10 @@ class Database:
 
 
 def _stored(table: Table, name: str, value: Any) -> Any:
-    if value is not None and table.columns[name] is Kind.JSON:
-        return json.dumps(value)
-    return value
+    """JSON as text; halves of surrogate pairs, which no UTF-8 text can hold, become question marks."""
+    if value is not None and (table.columns[name] is Kind.JSON or isinstance(value, dict | list)):
+        value = json.dumps(value, ensure_ascii=False)
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _loaded(table: Table, row: sqlite3.Row) -> Row:

@@ -11,11 +11,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.local.answers import Answer, refused
 from ourvidz_worker.local.auth import DEMO_USER_ID
 from ourvidz_worker.local.database import Database
-from ourvidz_worker.local.job_callback import CallbackProfile, job_callback
+from ourvidz_worker.local.job_callback import job_callback
+from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.keys import BadToken, Identity, Keys
 from ourvidz_worker.local.prompts import Enhance, expand
 from ourvidz_worker.local.queue_job import JobProducer, NotQueued, Order
@@ -195,7 +197,7 @@ class Functions:
 
     def _remember(self, body: bytes, answer: Answer) -> None:
         try:
-            call = json.loads(body)
+            call = parse_json(body)
         except ValueError:
             call = None
         named = call if isinstance(call, dict) else {}
@@ -216,7 +218,7 @@ ID_FIELDS = {"projectId": "project_id", "videoId": "video_id", "imageId": "image
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body())
+        body = parse_json(await request.body())
     except ValueError as error:
         raise BadBody(f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):

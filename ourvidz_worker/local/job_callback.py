@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from ourvidz_worker.local.answers import Answer, refused
 from ourvidz_worker.local.database import Database, Row
+from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.queue_job import title
 from ourvidz_worker.local.schema import now
-
-CallbackProfile = Literal["2025-07", "2026-02"]
 
 STATUSES = ("processing", "completed", "failed")
 KEPT_FROM_WORKER = ("seed", "generation_time", "num_images")
@@ -60,7 +58,7 @@ def job_callback(database: Database, body: bytes) -> Answer:
 
 def _parsed(body: bytes) -> dict[str, Any]:
     try:
-        call = json.loads(body)
+        call = parse_json(body)
     except ValueError as error:
         raise CallbackRefused(f"the body is not JSON: {error}") from error
     if not isinstance(call, dict) or not call.get("job_id"):

@@ -15,7 +15,6 @@ from ourvidz_worker.local.redis_commands import CommandFailed, RedisCommands, Re
 
 MODEL_VARIANTS = {"sdxl": "lustify_sdxl", "wan": "wan_2_1_1_3b"}
 FILE_EXTENSIONS = {"image": "png", "video": "mp4"}
-FORMATS = {"image": "png", "video": "mp4"}
 
 
 class NotQueued(Exception):
@@ -68,7 +67,7 @@ class JobProducer:
         """LPUSH a job, or the element that carries it; gives the queue's length. Raises `NotQueued`."""
         element = payload if isinstance(payload, str) else compact(payload)
         try:
-            length = int(await self._redis.execute(["LPUSH", queue, element]))
+            length = int(await self._redis.execute(["LPUSH", queue, element.encode("utf-8", "replace")]))
         except (CommandFailed, RedisUnreachable) as error:
             reason = f"Redis queue failed: {error}"
             self._database.update("jobs", {"status": "failed", "error_message": reason}, "id = ?", [job_id])
@@ -85,7 +84,7 @@ class JobProducer:
             "title": title(prompt),
             "status": "queued",
             "quality": job["quality"],
-            "format": FORMATS[job["format"]],
+            "format": FILE_EXTENSIONS[job["format"]],
             "metadata": job["metadata"],
         }
         if job["format"] == "video":
@@ -178,6 +177,7 @@ class JobProducer:
         job = self._database.one("jobs", "id = ?", job_id)
         if job is None:
             return
+        spent = job["metadata"].get("credits")
         self._database.insert(
             "usage_logs",
             {
@@ -185,7 +185,7 @@ class JobProducer:
                 "action": job["job_type"],
                 "format": job["format"],
                 "quality": job["quality"],
-                "credits_consumed": job["metadata"].get("credits") or 1,
+                "credits_consumed": spent if isinstance(spent, int) else 1,
                 "metadata": {"job_id": job_id, "queue": queue, "model_type": job["job_type"]},
             },
         )
@@ -199,7 +199,8 @@ def compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def title(prompt: str) -> str:
+def title(prompt: object) -> str:
+    prompt = str(prompt)
     return prompt if len(prompt) <= 60 else prompt[:60] + "..."
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ourvidz_worker.contract.catalogue import Catalogue, JobType
+from ourvidz_worker.contract.envelope import open_delivery, open_payload
+from ourvidz_worker.contract.parse import OLDEST_NUM_IMAGES
 from ourvidz_worker.local.auth import DEMO_USER_ID
 from ourvidz_worker.local.database import Database, Row
 from ourvidz_worker.local.queue_job import JobProducer
-
-OLDEST_PRODUCERS_IMAGES = 6  # what a payload means that names no number (contract section 2)
 
 
 class Recorder:
@@ -28,7 +27,7 @@ class Recorder:
 
         Raises `ValueError` when the payload has no id or a type that is not in the catalogue.
         """
-        job = unwrapped(payload) if isinstance(payload, str) else payload
+        job = open_payload(open_delivery(payload).original) if isinstance(payload, str) else payload
         job_type = self._type(job)
         row = self._insert(job, job_type)
         self._unlinked[row["id"]] = job
@@ -65,36 +64,28 @@ class Recorder:
                 "format": job_type.media,
                 "quality": job_type.quality,
                 "model_type": job_type.name,
-                "metadata": {"prompt": prompt_of(job), **(job.get("metadata") or {})},
-                "project_id": (job.get("metadata") or {}).get("project_id"),
+                "metadata": {
+                    "prompt": prompt_of(job),
+                    **metadata_of(job),
+                    "bucket": job.get("bucket") or job_type.bucket,  # where the page looks for the files
+                },
+                "project_id": metadata_of(job).get("project_id"),
             },
             replace=True,
         )
 
 
-def unwrapped(element: str) -> Mapping[str, Any]:
-    """The job inside any of the envelopes of contract section 1. Raises `ValueError`."""
-    value: object = element
-    for _ in range(4):
-        match value:
-            case str():
-                value = json.loads(value)
-            case [inner]:
-                value = inner
-            case {"data": str() as inner}:
-                value = inner
-            case _:
-                break
-    if isinstance(value, dict):
-        return value
-    raise ValueError(f"the element holds no job: {element[:80]!r}")
+def metadata_of(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = job.get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}
 
 
 def prompt_of(job: Mapping[str, Any]) -> str:
-    return str(job.get("prompt") or (job.get("metadata") or {}).get("prompt") or "")
+    return str(job.get("prompt") or metadata_of(job).get("prompt") or "")
 
 
 def images_of(job: Mapping[str, Any]) -> int:
-    places = (job.get("config") or {}, job.get("metadata") or {}, job)
-    named = (place["num_images"] for place in places if place.get("num_images"))
-    return int(next(named, OLDEST_PRODUCERS_IMAGES))
+    """How many rows the product made; a number that only the worker may refuse counts as one."""
+    sections = [part for part in (job.get("config"), job.get("metadata"), job) if isinstance(part, Mapping)]
+    named = next((section["num_images"] for section in sections if section.get("num_images")), OLDEST_NUM_IMAGES)
+    return named if isinstance(named, int) and 1 <= named <= OLDEST_NUM_IMAGES else 1

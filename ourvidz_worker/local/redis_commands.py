@@ -20,7 +20,7 @@ class CommandFailed(Exception):
     """Redis refused a command; the message is the server's own, code first ("WRONGTYPE Operation …")."""
 
 
-class RedisUnreachable(Exception):
+class RedisUnreachable(ConnectionError):
     """The Redis server behind the embedded backend does not answer."""
 
 
@@ -38,8 +38,11 @@ class RedisCommands:
         self._redis.response_callbacks.clear()
 
     async def check(self) -> None:
-        """Raises `RedisUnreachable` when no server answers."""
-        await self.execute(["PING"])
+        """Raises `RedisUnreachable` when no server answers, or it does not let us in."""
+        try:
+            await self.execute(["PING"])
+        except CommandFailed as error:
+            raise RedisUnreachable(f"Redis refuses to work for us: {error}") from error
 
     async def execute(self, command: Command) -> Reply:
         """Raises `CommandFailed` or `RedisUnreachable`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from starlette.requests import Request
@@ -11,6 +10,7 @@ from starlette.routing import Route
 
 from ourvidz_worker.local.database import Conflict, Database, Row
 from ourvidz_worker.local.gateway import bearer
+from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.keys import BadToken, Identity, Keys
 from ourvidz_worker.local.row_query import BadQuery, RowQuery, check_value, parse_query
 from ourvidz_worker.local.schema import PUBLIC_TABLES, Table
@@ -113,7 +113,7 @@ def _prefers(request: Request, wish: str) -> bool:
 
 async def _rows(request: Request, table: Table, name: str) -> list[Row]:
     try:
-        body: Any = json.loads(await request.body())
+        body: Any = parse_json(await request.body())
     except ValueError as error:
         raise BadQuery(400, "PGRST102", "Empty or invalid json") from error
     rows = body if isinstance(body, list) else [body]

@@ -140,7 +140,10 @@ def _typed(text: str, kind: Kind) -> Any:
             case Kind.UUID:
                 return str(uuid.UUID(text))
             case Kind.INTEGER:
-                return int(text)
+                number = int(text)
+                if not -(2**31) <= number < 2**31:
+                    raise BadQuery(400, "22003", f'value "{text}" is out of range for type integer')
+                return number
             case Kind.BOOL:
                 return {"true": 1, "false": 0}[text.lower()]
             case Kind.TIME:
@@ -183,4 +186,4 @@ def _count(reserved: dict[str, str], word: str) -> int | None:
         return None
     if not text.isdecimal():
         raise BadQuery(400, "PGRST100", f'"failed to parse {word} parameter ({text})"')
-    return int(text)
+    return min(int(text), 2**62)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ourvidz_worker.local.answers import Answer
 from ourvidz_worker.local.database import Database, Row
 from ourvidz_worker.local.job_callback import STATUSES
+from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.schema import now
 
 SKIPPED = Answer(200, {"success": True, "skipped": True})
@@ -26,7 +26,7 @@ def signed_callback(database: Database, body: bytes, signature: str | None, secr
     if signature is None or not hmac.compare_digest(signature.encode(), expected.encode()):
         return Answer(401, "Unauthorized")
     try:
-        call = json.loads(body)
+        call = parse_json(body)
     except ValueError as error:
         return Answer(500, {"error": "Internal server error", "details": str(error)})
     if not isinstance(call, dict) or not call.get("job_id") or not call.get("status"):
@@ -67,6 +67,7 @@ def _record(database: Database, job: Row, call: Mapping[str, Any]) -> None:
 def _record_asset(database: Database, job: Row, index: int, asset: Mapping[str, Any]) -> None:
     kind = "video" if str(asset["url"]).endswith(".mp4") else "image"
     metadata = _object(asset.get("metadata"))
+    seed = metadata.get("seed")
     database.insert(
         "workspace_assets",
         {
@@ -77,7 +78,7 @@ def _record_asset(database: Database, job: Row, index: int, asset: Mapping[str, 
             "thumbnail_path": asset.get("thumbnail_url"),
             "mime_type": MEDIA_TYPES[kind],
             "asset_index": index,
-            "generation_seed": metadata.get("seed"),
+            "generation_seed": seed if isinstance(seed, int) and abs(seed) < 2**63 else None,
             "generation_settings": metadata,
         },
     )

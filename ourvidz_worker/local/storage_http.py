@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from starlette.routing import Route
 from ourvidz_worker.local import storage_errors as errors
 from ourvidz_worker.local.database import Conflict, Database, Row
 from ourvidz_worker.local.gateway import bearer
+from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.keys import BadToken, Identity, Keys
 from ourvidz_worker.local.listing import SORTABLE, entry, level
 from ourvidz_worker.local.storage import SERVICE, ObjectStore, check_key
@@ -208,7 +208,7 @@ def _place(request: Request) -> tuple[str, str]:
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body() or b"{}")
+        body = parse_json(await request.body() or b"{}")
     except ValueError as error:
         raise errors.invalid_request("the body is not JSON") from error
     if not isinstance(body, dict):

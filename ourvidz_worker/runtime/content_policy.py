@@ -33,6 +33,7 @@ _YOUTH_BEFORE = 2  # how far an adjective may stand before its noun: "little blo
 _THING_AFTER = 3  # "15 year old single malt"
 _OLDEST = 120  # above it a difference is of years or prices, not of ages
 _MOST_DIGITS = 9
+_LONGEST_PARTICLE = 3  # "com" or "the" in a phrase of age says nothing when it turns up inside another word
 _TEN, _HUNDRED = 10, 100
 
 _TELLING = ("forbidden", "sexual", "minor", "young")
@@ -123,7 +124,7 @@ class ContentPolicy:
         for language, file in enumerate(files):
             self._learn(language, file)
         self._vocabulary = Vocabulary(
-            self._hidden_words(), joinable=self._hidden_terms(), leet=dict(_characters(files, "leet"))
+            self._hidden_words(), telling=self._hidden_terms(), leet=dict(_characters(files, "leet"))
         )
 
     @classmethod
@@ -165,10 +166,9 @@ class ContentPolicy:
         for meaning in itertools.chain(self._find_terms(words), self._find_ages(words)):
             found[meaning.kind].append(meaning)
         young = _outside(found["young"], found["grown"])
-        persons = [f for f in young + found["minor"] if not f.is_age]
-        peopled = {words[f.first].clause for f in persons}
+        peopled = any(not f.is_age for f in young + found["minor"])
         harmless = [f for f in found["harmless"] if words[f.first].clause == words[f.last - 1].clause]
-        harmless += [f for f in found["thing_age"] if words[f.first].clause not in peopled]
+        harmless += [] if peopled else found["thing_age"]
 
         maybe_minors = [f for f in _outside(young, harmless) if not f.is_age]
         look_young = bool(_outside(found["setting"], harmless)) or _any_beside(
@@ -304,9 +304,10 @@ class ContentPolicy:
         for pattern, term in self._terms.patterns():
             if term.kind == "youth" and len(pattern) == 1:
                 yield pattern[0]
-        for phrases in (self._numbers, self._ages):
-            for pattern, _ in phrases.patterns():
-                yield from (word for word in pattern if word not in {"#", "+", "-"})
+        for pattern, _ in self._numbers.patterns():
+            yield from pattern
+        for pattern, _ in self._ages.patterns():
+            yield from (word for word in pattern if len(word) > _LONGEST_PARTICLE or not word.isascii())
 
 
 def _fits(expected: str, text: str) -> bool:

@@ -6,6 +6,7 @@ where the result is a word that the policy knows, so that ordinary text keeps it
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,14 +24,13 @@ _CLAUSE_ENDS = set(",.;!?\n。、،؛؟।")  # after folding, which maps the fu
 _CHUNK = re.compile(r"\S+")
 _PART = re.compile(r"[^\s,;:()\[\]{}<>\"]+")
 _REPEATED = re.compile(r"(.)\1+")
-_TRIPLED = re.compile(r"(.)\1\1")
+_STRETCHED = re.compile(r"(.)\1\1|([aiuhjkqvwxy])\2")  # no language doubles these often
 _OPERATOR = re.compile(r"(?<=\d)\s*([-\u2013\u2212+])(?=\s*\d)")
 _THOUSANDS = re.compile(r"(?<=\d)[.,](?=\d{3}(?!\d))")
 
 _SHORTEST_SEGMENT = 3
 _SHORTEST_JOINED = 5  # two ordinary words make a short term by chance, hardly ever a long one
-_SHORTEST_DOUBLED = 5
-_SHORTEST_INSIDE = 4
+_SHORTEST_SPACED = 4
 _SEGMENTED = range(6, 41)
 _RUN_ON = 20  # longer words are looked through, not only looked up
 
@@ -60,8 +60,9 @@ class Spelling:
 
     def fold(self, text: str) -> str:
         """Compatibility forms, case, accents, digits of other scripts and look-alikes, folded."""
-        # Folding case comes before and after: capital look-alikes and small capitals have different partners.
-        decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+        # Look-alikes go first and last: a capital Greek eta is drawn like H, a small one like n.
+        compatible = unicodedata.normalize("NFKC", text).translate(self._lookalikes)
+        decomposed = unicodedata.normalize("NFKD", compatible.casefold())
         marked = "".join(c for c in decomposed if not _is_hidden(c) and unicodedata.combining(c) in _KEPT_MARKS)
         digits = "".join(_ascii_digit(c) for c in unicodedata.normalize("NFC", marked))
         return _THOUSANDS.sub("", digits.translate(self._lookalikes).casefold())
@@ -96,15 +97,15 @@ def starts_of(text: str, longest: int) -> Iterator[str]:
 class Vocabulary:
     """The words that disguises are undone for, most telling first; `stem*` stands for every word that begins so.
 
-    `joinable` are those worth looking for when a space stands inside a word; `leet` maps a digit or sign to a letter.
+    `telling` are those worth looking for across a space or inside a longer word; `leet` maps a digit or sign to the
+    letter it stands for.
     """
 
-    def __init__(self, words: Iterable[str], *, joinable: Iterable[str], leet: Mapping[str, str]) -> None:
+    def __init__(self, words: Iterable[str], *, telling: Iterable[str], leet: Mapping[str, str]) -> None:
         self._words = dict.fromkeys(words)
         self._longest = max(map(len, self._words), default=0)
-        self._joinable = {bare for word in joinable if len(bare := word.rstrip("*")) >= _SHORTEST_JOINED}
-        self._inside = {bare for word in joinable if len(bare := word.rstrip("*")) >= _SHORTEST_INSIDE}
-        self._inside_lengths = sorted({len(word) for word in self._inside}, reverse=True)
+        self._telling = {word.rstrip("*") for word in telling}
+        self._telling_lengths = sorted({len(word) for word in self._telling}, reverse=True)
         self._leet = set(leet)
         # In leetspeak a 1 is an i or an l, so both sides give up the difference.
         self._leet_letters = str.maketrans({**leet, "l": "i"})
@@ -117,7 +118,7 @@ class Vocabulary:
         whole = self._unsplit(folded, list(words))
         joined = self._unspaced(whole)
         paired = self._unpaired(joined)
-        return [Word(text, w.start, w.end, w.clause) for w in paired for text in self._recognise(w.text) or [w.text]]
+        return [Word(text, w.start, w.end, w.clause) for w in paired for text in self._unjoined(w.text) or [w.text]]
 
     def _unsplit(self, folded: str, words: list[Word]) -> list[Word]:
         """Undo signs inside a word, chunk by chunk: c.h-ild, l0li, n@ked."""
@@ -150,7 +151,7 @@ class Vocabulary:
                 run.append(word)
                 continue
             letters = "".join(w.text for w in run)
-            known = self._recognise(letters) or self._contained(letters) if len(run) > 2 else []
+            known = self._recognise(letters) or self._contained(letters, _SHORTEST_SPACED) if len(run) > 2 else []
             result += [Word(text, run[0].start, run[-1].end, run[0].clause) for text in known] or run
             run = []
             if word is not None:
@@ -161,12 +162,18 @@ class Vocabulary:
         """Undo one space inside a word."""
         result: list[Word] = []
         for word in words:
-            if result and result[-1].text + word.text in self._joinable:
+            pair = result[-1].text + word.text if result else ""
+            if len(pair) >= _SHORTEST_JOINED and pair in self._telling:
                 first = result.pop()
-                result.append(Word(first.text + word.text, first.start, word.end, first.clause))
+                result.append(Word(pair, first.start, word.end, first.clause))
             else:
                 result.append(word)
         return result
+
+    def _unjoined(self, text: str) -> list[str]:
+        """Undo missing spaces."""
+        known = self._recognise(text)
+        return known if known or len(text) < _RUN_ON else self._contained(text, _SHORTEST_JOINED)
 
     def _recognise(self, text: str) -> list[str]:
         """The known words that `text` is a spelling of; none when there is none or it has no letter."""
@@ -177,13 +184,11 @@ class Vocabulary:
         leet = any(c in self._leet for c in text)
         if leet and (known := self._lookup(self._letters(text), self._by_letters)):
             return [known]
-        if _REPEATED.search(text):
-            single = _single(self._letters(text) if leet else text)
-            known = self._lookup(single, self._by_single_letters if leet else self._by_single)
-            if known and (_TRIPLED.search(text) or len(known.rstrip("*")) >= _SHORTEST_DOUBLED):
-                return [known.rstrip("*")]
-        if len(text) >= _RUN_ON and (found := self._contained(text)):
-            return found
+        if _STRETCHED.search(text):
+            letters = self._letters if leet else str
+            known = self._lookup(_single(letters(text)), self._by_single_letters if leet else self._by_single)
+            if known and _is_stretched(letters(text), letters(known)):
+                return [known]
         return self._segments(text)
 
     def _known(self, text: str, index: Mapping[str, object]) -> str | None:
@@ -204,11 +209,11 @@ class Vocabulary:
     def _letters(self, text: str) -> str:
         return text.translate(self._leet_letters)
 
-    def _contained(self, text: str) -> list[str]:
+    def _contained(self, text: str, shortest: int) -> list[str]:
         """Known words inside a run of letters, the longest at each place."""
         found = []
         for start in range(len(text)):
-            lengths = (n for n in self._inside_lengths if text[start : start + n] in self._inside)
+            lengths = (n for n in self._telling_lengths if n >= shortest and text[start : start + n] in self._telling)
             if length := next(lengths, 0):
                 found.append(text[start : start + length])
         return found
@@ -267,6 +272,12 @@ def _is_hangul(character: str) -> bool:
 
 def _ascii_digit(character: str) -> str:
     return str(unicodedata.decimal(character)) if character.isdecimal() else character
+
+
+def _is_stretched(text: str, word: str) -> bool:
+    """Whether every letter of `text` stands at least as often in a row as in `word`."""
+    runs = zip(itertools.groupby(text), itertools.groupby(word), strict=False)
+    return all(len(list(longer)) >= len(list(run)) for (_, longer), (_, run) in runs)
 
 
 def _single(text: str) -> str:

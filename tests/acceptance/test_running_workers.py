@@ -167,7 +167,7 @@ def test_a_reference_that_cannot_be_used_fails_the_job(product: Product, sdxl: R
 
 
 def test_a_late_row_is_waited_for(product: Product, sdxl: RunningCommand) -> None:
-    """ "completed before the job's image or video row is linked (a real race: jobs are queued first)"."""
+    """A row that is linked late: "a real race: jobs are queued first", so the worker waits for it."""
     backend = product.backend
     job_id = backend.run(backend.backend.submit(recorded("sdxl_image_fast"), link=False))
     wait_until(lambda: "completed" in product.reports(job_id), "the first refused report", seconds=30)

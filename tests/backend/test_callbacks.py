@@ -23,6 +23,7 @@ from ourvidz_worker.errors import (
     RowNotLinked,
     WorkerError,
 )
+from tests.backend.pauses import Pauses
 
 URL = "https://project.example"
 ENDPOINT = f"{URL}/functions/v1/job-callback"
@@ -42,20 +43,6 @@ NO_ROW = "Cannot coerce the result to a single JSON object"
 
 def refused(message: str, status: int = 400) -> httpx.Response:
     return httpx.Response(status, json={"error": message, "success": False})
-
-
-class Pauses:
-    """A sleep that takes no time and remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    async def __call__(self, seconds: float) -> None:
-        self.seconds.append(seconds)
-
-    @property
-    def total(self) -> float:
-        return sum(self.seconds)
 
 
 def report(

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from ourvidz_worker.contract.catalogue import Catalogue, parse_catalogue
 from tests.conformance.queue_worlds import MemoryWorld, QueueWorld, RestWorld
 from tests.conformance.rest_layer import RestLayer
+from tests.support.embedded import JOB_TYPES, RunningBackend
 from tests.support.redis_server import RedisServer
 
 
@@ -25,6 +27,17 @@ def rest_over_fakeredis() -> Iterator[RestLayer]:
 def rest_over_redis_server(redis_server: RedisServer) -> Iterator[RestLayer]:
     with RestLayer(redis_server.url) as layer:
         yield layer
+
+
+@pytest.fixture(scope="session")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBackend]:
+    with RunningBackend(tmp_path_factory.mktemp("backend")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Catalogue:
+    return parse_catalogue(JOB_TYPES.read_text())
 
 
 @pytest.fixture(params=["memory", "rest_over_fakeredis", "rest_over_redis_server"])

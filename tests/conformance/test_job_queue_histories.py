@@ -39,6 +39,7 @@ class History(RuleBasedStateMachine):
         self.run(world.__aenter__())
         self.queues: dict[str, JobQueue] = {owner: world.queue(owner) for owner in OWNERS}
         self.claims: list[tuple[str, Claim]] = []
+        self.alive: set[str] = set()
         self.produced: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
 
@@ -50,6 +51,7 @@ class History(RuleBasedStateMachine):
     @rule(owner=owners)
     def claim(self, owner: str) -> None:
         coming = self.run(self.queues[owner].peek(1))
+        self.alive.add(owner)
         claim = self.run(self.queues[owner].claim())
         assert ([claim.element] if claim else []) == coming
         if claim:
@@ -59,6 +61,7 @@ class History(RuleBasedStateMachine):
     def claim_with_a_lost_answer(self, owner: str) -> None:
         """The worker then looks at what it holds."""
         before = self.run(self.queues[owner].held())
+        self.alive.add(owner)
         self.world.lose_next_answer()
         with pytest.raises(BackendUnavailable):
             self.run(self.queues[owner].claim())
@@ -92,16 +95,23 @@ class History(RuleBasedStateMachine):
     @rule(owner=owners)
     def lapse(self, owner: str) -> None:
         self.run(self.world.lapse(owner))
+        self.alive.discard(owner)
         assert not self.run(self.queues[owner].renew())
 
     @rule(owner=owners)
     def reap(self, owner: str) -> None:
-        self.run(self.queues[owner].reap())
+        before = {other: self.run(self.world.held_by(other)) for other in OWNERS}
+        reaped = self.run(self.queues[owner].reap())
+        dead = set(OWNERS) - self.alive - {owner}
+        assert reaped == sum(len(before[other]) for other in dead)
+        for other in OWNERS:
+            assert self.run(self.world.held_by(other)) == ([] if other in dead else before[other])
 
     @rule(owner=owners, dead=owners)
     def release(self, owner: str, dead: str) -> None:
         held = len(self.run(self.world.held_by(dead)))
         assert self.run(self.queues[owner].release(dead, "killed")) == held
+        self.alive.discard(dead)
         assert self.run(self.world.held_by(dead)) == []
 
     @invariant()

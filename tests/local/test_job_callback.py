@@ -17,6 +17,8 @@ from tests.support.embedded import RunningBackend
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 ADDRESS = "/functions/v1/job-callback"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
+NAN = b'{"job_id": "00000000-0000-4000-8000-000000000000", "status": "processing", "metadata": {"vram_used_gb": NaN}}'
+DEEP = b"[" * 100_000
 SECRET = "the secret of both sides"
 
 
@@ -133,13 +135,25 @@ class TestProfile2025:
         assert refused(called(http, job_id, "completed", assets))
         assert status(backend, job_id) == "queued"
 
-    @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"{}", b'{"job_id": ""}', b'{"job_id": "x"}'])
+    @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"{}", b'{"job_id": ""}', b'{"job_id": "x"}', NAN, DEEP])
     def test_any_failure_at_all_is_400(self, http: httpx.Client, body: bytes) -> None:
         """Section 5: any failure at all, passing or final | 400 `{"error":"…","success":false}`."""
         assert refused(http.post(ADDRESS, content=body))
 
+    def test_not_a_number_is_not_json(self, backend: RunningBackend, http: httpx.Client) -> None:
+        """Python writes NaN without complaint; the function's JSON.parse refuses the whole call."""
+        body = NAN.replace(UNKNOWN.encode(), submitted(backend).encode())
+        assert "NaN is not JSON" in refused(http.post(ADDRESS, content=body))
+
     def test_metadata_that_is_no_object_is_passed_over(self, backend: RunningBackend, http: httpx.Client) -> None:
         assert called(http, submitted(backend), "processing", metadata="fast").status_code == 200
+
+    def test_an_error_message_of_the_wrong_type_becomes_text(self, backend: RunningBackend, http: httpx.Client) -> None:
+        job_id = submitted(backend)
+        assert called(http, job_id, "failed", error_message={"reason": "no"}).status_code == 200
+        job = backend.backend.job(job_id)
+        assert job is not None
+        assert job["error_message"] == '{"reason": "no"}'
 
     def test_enhanced_prompts_are_kept_for_image_high(self, backend: RunningBackend, http: httpx.Client) -> None:
         job_id = submitted(backend, "image_high")

@@ -147,6 +147,14 @@ def test_everything_else_is_500(backend: RunningBackend, user: Any, body: bytes)
     assert backend.backend.jobs() == []
 
 
+def test_strange_metadata_is_queued_as_it_is(backend: RunningBackend, user: Any) -> None:
+    metadata = {"prompt": "a lighthouse 🌅", "credits": {"a": 1}, "seed": "12345678901234567890"}
+    invoke(user, "queue-job", {"jobType": "image_fast", "metadata": metadata})
+    payload = queued(backend, "wan_queue")
+    assert payload["metadata"]["seed"] == "12345678901234567890"
+    assert payload["metadata"]["credits"] == {"a": 1}
+
+
 def test_a_queue_that_cannot_be_pushed_to_fails_the_job(backend: RunningBackend, user: Any) -> None:
     environment = backend.environment()
     token = {"Authorization": f"Bearer {environment['UPSTASH_REDIS_REST_TOKEN']}"}

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import pytest
 from upstash_redis import Redis
 from upstash_redis.errors import UpstashError
 
-from tests.support.embedded import RunningBackend, redis_kinds, redis_of
+from tests.support.embedded import RunningBackend
+from tests.support.redis_server import RedisServer
 
 
-@pytest.fixture(scope="module", params=redis_kinds())
+@pytest.fixture(scope="module", params=["fakeredis", "redis-server"])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBackend]:
-    with redis_of(request.param) as url, RunningBackend(tmp_path_factory.mktemp("data"), redis_url=url) as running:
-        yield running
+    with ExitStack() as stack:
+        url = stack.enter_context(RedisServer()).url if request.param == "redis-server" else None
+        yield stack.enter_context(RunningBackend(tmp_path_factory.mktemp("data"), redis_url=url))
 
 
 @pytest.fixture

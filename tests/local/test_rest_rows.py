@@ -156,3 +156,11 @@ def test_a_value_of_the_wrong_type_is_400(http: httpx.Client) -> None:
         answer = http.post(ROWS, content=json.dumps(row))
         assert (answer.status_code, answer.json()["code"]) == (400, "22P02")
     assert http.post("/rest/v1/images", json={"image_index": "many"}).status_code == 400
+    assert http.post("/rest/v1/images", json={"image_index": 2**70}).json()["code"] == "22003"
+
+
+def test_numbers_and_letters_beyond_the_database_do_no_harm(http: httpx.Client) -> None:
+    content = b'{"error_message": "\\ud800", "metadata": {"seed": 1e30, "prompt": "\\ud800"}}'
+    assert http.post(ROWS, content=content).status_code == 201
+    (row,) = http.get(f"{ROWS}?limit={10**30}").json()
+    assert (row["error_message"], row["metadata"]["prompt"]) == ("?", "?")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
-from ourvidz_worker.contract.callback import Callback
+import pytest
+
+from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.parse import parse_job
+from ourvidz_worker.ports import Asset
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler
-from ourvidz_worker.runtime.spool import Spool
+from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
 from ourvidz_worker.runtime.studio import Studio
 from ourvidz_worker.runtime.worker import Worker
 from tests.support.fakes import (
@@ -35,26 +37,9 @@ from tests.support.fakes import (
 from tests.support.memory import MemoryRedis
 from tests.support.waiting import eventually
 
-P = ParamSpec("P")
-
 ROOT = Path(__file__).parents[2]
 CATALOGUE = parse_catalogue((ROOT / "configs" / "job_types.toml").read_text(encoding="utf-8"))
 OWNER = "pod-1"
-STORY_SECONDS = 20.0
-
-
-def story(told: Callable[P, Awaitable[None]]) -> Callable[P, None]:
-    """Make a test of a coroutine function; a story that hangs fails."""
-
-    @functools.wraps(told)
-    def test(*args: P.args, **kwargs: P.kwargs) -> None:
-        async def limited() -> None:
-            async with asyncio.timeout(STORY_SECONDS):
-                await told(*args, **kwargs)
-
-        asyncio.run(limited())
-
-    return test
 
 
 def payload(job_id: str = "job-1", job_type: str = "sdxl_image_fast", /, **changes: Any) -> dict[str, Any]:
@@ -71,6 +56,23 @@ def payload(job_id: str = "job-1", job_type: str = "sdxl_image_fast", /, **chang
 
 def job_of(document: Mapping[str, Any]) -> Job:
     return parse_job(open_delivery(json.dumps(document)), CATALOGUE)
+
+
+def spooled(spool: Spool, document: Mapping[str, Any]) -> Result:
+    """A finished result of this payload on disk, as a worker leaves it behind that died while delivering."""
+    job = job_of(document)
+    folder = spool.folder(job.id)
+    stored = []
+    for index, seed in enumerate(job.seeds(job.seed or 0)):
+        path = folder / f"{index}.png"
+        path.write_bytes(f"picture {index}".encode())
+        asset = Asset(path, job.type.media_type, path.stat().st_size, job.width, job.height, 1, seed)
+        stored.append(StoredAsset(f"{job.user_id}/{job.id}_{index}.png", asset))
+    reported = tuple(ReportedAsset(s.key, "image", s.asset.width, s.asset.height, s.asset.seed) for s in stored)
+    callback = Callback(job.id, "completed", reported, metadata={"seed": job.seed, "attempt": job.attempt})
+    result = Result(job.bucket, tuple(stored), callback)
+    spool.save(result)
+    return result
 
 
 class Scene:
@@ -144,9 +146,23 @@ class Scene:
             self.worker.stop()
             await running
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await self.studio.close()
+            await self._close(running)
+
+    @asynccontextmanager
+    async def ending_with(self, error: type[BaseException], match: str | None = None) -> AsyncIterator[None]:
+        """The worker runs, and after the block it ends by itself with this error."""
+        running = asyncio.create_task(self.worker.run())
+        try:
+            yield
+            with pytest.raises(error, match=match):
+                await running
+        finally:
+            await self._close(running)
+
+    async def _close(self, running: asyncio.Task[None]) -> None:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await self.studio.close()
 
     async def run_until_idle(self) -> None:
         """Start, work off the queue, stop."""

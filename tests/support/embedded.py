@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
 import threading
-import time
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.local import EmbeddedBackend
-from ourvidz_worker.local.job_callback import CallbackProfile
 from ourvidz_worker.local.prompts import Enhance
 from ourvidz_worker.local.schema import TABLES
 
@@ -104,46 +97,3 @@ class RunningBackend:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=10)
             self._loop.close()
-
-
-class RedisServer:
-    """A real `redis-server` on a socket file of its own, without persistence: `with RedisServer() as url:`."""
-
-    def __enter__(self) -> str:
-        self._folder = TemporaryDirectory(prefix="redis-")
-        path = Path(self._folder.name) / "redis.sock"
-        command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", self._folder.name]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while not _accepts(path):
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                self.__exit__()
-                raise RuntimeError("redis-server did not start within 10 s")
-            time.sleep(0.01)
-        return f"unix://{path}"
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(timeout=10)
-        self._folder.cleanup()
-
-
-def redis_kinds() -> list[str]:
-    """What the suites of the queue run on: a machine without a `redis-server` has one kind less, CI never."""
-    real = shutil.which("redis-server") or os.environ.get("CI")
-    return ["fakeredis", *(["redis-server"] if real else [])]
-
-
-@contextmanager
-def redis_of(kind: str) -> Iterator[str | None]:
-    """The `redis_url` for one of `redis_kinds()`."""
-    if kind == "fakeredis":
-        yield None
-        return
-    with RedisServer() as url:
-        yield url
-
-
-def _accepts(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(path)) == 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.catalogue import JobType
 from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.control import Message
-from ourvidz_worker.errors import ContentRefused, EnhancementFailed
+from ourvidz_worker.errors import BackendUnavailable, ContentRefused, EnhancementFailed
 from ourvidz_worker.ports import (
     Asset,
     Claim,
@@ -30,6 +29,7 @@ from ourvidz_worker.runtime.content_policy import ContentPolicy
 from tests.support.memory import MemoryQueue, MemoryRedis
 from tests.support.waiting import eventually
 
+T = TypeVar("T")
 PATIENCE_SECONDS = 10.0
 
 
@@ -63,62 +63,76 @@ class Script:
     def __init__(self, journal: list[str]) -> None:
         self.journal = journal
         self._errors: defaultdict[str, list[BaseException]] = defaultdict(list)
-        self._gates: dict[str, Gate] = {}
+        self._gates: defaultdict[str, list[Gate]] = defaultdict(list)
+        self._lost: set[str] = set()
 
     def fail_next(self, operation: str, *errors: BaseException) -> None:
+        """The next calls of this operation raise before anything is done."""
         self._errors[operation] += errors
 
+    def lose_next_answer(self, operation: str) -> None:
+        """The next call of this operation is carried out, and its answer never comes."""
+        self._lost.add(operation)
+
     def hold(self, operation: str) -> Gate:
-        """The next call of this operation waits at the gate."""
-        gate = self._gates[operation] = Gate()
+        """The next call of this operation that is not held yet waits at the gate."""
+        gate = Gate()
+        self._gates[operation].append(gate)
         return gate
 
-    async def run(self, operation: str, entry: str = "") -> None:
-        if gate := self._gates.pop(operation, None):
-            await gate.wait_here()
-        if errors := self._errors[operation]:
-            raise errors.pop(0)
+    async def begin(self, operation: str, entry: str = "") -> None:
+        if self._gates[operation]:
+            await self._gates[operation].pop(0).wait_here()
+        if self._errors[operation]:
+            raise self._errors[operation].pop(0)
         self.journal.append(entry or operation)
+
+    def end(self, operation: str) -> None:
+        if operation in self._lost:
+            self._lost.discard(operation)
+            raise BackendUnavailable(f"the answer to {operation} was lost")
 
 
 class FakeQueue(MemoryQueue):
-    """A `MemoryQueue` whose calls can fail before anything is done."""
+    """A `MemoryQueue` whose calls follow a script."""
 
     def __init__(self, redis: MemoryRedis, script: Script, *, name: str, owner: str) -> None:
         super().__init__(redis, queue=name, owner=owner)
         self.script = script
 
     async def length(self) -> int:
-        await self.script.run("length")
-        return await super().length()
+        return await self._scripted("length", super().length())
 
     async def claim(self) -> Claim | None:
-        await self.script.run("claim")
-        return await super().claim()
+        return await self._scripted("claim", super().claim())
 
     async def renew(self) -> bool:
-        await self.script.run("renew")
-        return await super().renew()
+        return await self._scripted("renew", super().renew())
 
     async def acknowledge(self, claim: Claim) -> None:
-        await self.script.run("acknowledge")
-        await super().acknowledge(claim)
+        await self._scripted("acknowledge", super().acknowledge(claim))
 
     async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
-        await self.script.run("requeue")
-        await super().requeue(claim, reason, charged=charged)
+        await self._scripted("requeue", super().requeue(claim, reason, charged=charged))
 
     async def bury(self, claim: Claim, reason: str) -> None:
-        await self.script.run("bury")
-        await super().bury(claim, reason)
+        await self._scripted("bury", super().bury(claim, reason))
 
     async def held(self) -> list[Claim]:
-        await self.script.run("held")
-        return await super().held()
+        return await self._scripted("held", super().held())
 
     async def reap(self) -> int:
-        await self.script.run("reap")
-        return await super().reap()
+        return await self._scripted("reap", super().reap())
+
+    async def _scripted(self, operation: str, call: Coroutine[Any, Any, T]) -> T:
+        try:
+            await self.script.begin(operation)
+        except BaseException:
+            call.close()
+            raise
+        result = await call
+        self.script.end(operation)
+        return result
 
 
 class FakeEngine:
@@ -135,10 +149,10 @@ class FakeEngine:
         self._at_once = 0
         self._steps = steps
         self._memory = memory
-        self._gates: dict[int, Gate] = {}
+        self._gates: dict[tuple[str, int], Gate] = {}
 
-    def hold_at(self, step: int) -> Gate:
-        gate = self._gates[step] = Gate()
+    def hold_at(self, step: int, job_id: str = "job-1") -> Gate:
+        gate = self._gates[job_id, step] = Gate()
         return gate
 
     def load(self) -> None:
@@ -163,7 +177,7 @@ class FakeEngine:
         if self.errors:
             raise self.errors.pop(0)
         for step in range(1, self._steps + 1):
-            if gate := self._gates.pop(step, None):
+            if gate := self._gates.pop((request.job.id, step), None):
                 gate.stop_here()
             on_step(step, self._steps)
         job = request.job
@@ -206,7 +220,7 @@ class FakeStore:
         self.closed = False
 
     async def put(self, bucket: str, key: str, asset: Asset) -> None:
-        await self.script.run("put", f"put {key}")
+        await self.script.begin("put", f"put {key}")
         self.files[bucket, key] = asset.path.read_bytes()
 
     async def close(self) -> None:
@@ -222,7 +236,7 @@ class FakeReporter:
         self.closed = False
 
     async def report(self, callback: Callback) -> None:
-        await self.script.run(callback.status)
+        await self.script.begin(callback.status)
         self.callbacks.append(callback)
 
     async def close(self) -> None:
@@ -295,13 +309,3 @@ class Listener:
     def outcomes(self) -> dict[str, str]:
         """The last outcome by job id."""
         return {m.job_id or "": m.status or "" for m in self.messages if m.kind == "done"}
-
-
-@contextmanager
-def cancelled_after(*tasks: asyncio.Task[None]) -> Iterator[None]:
-    """End helper tasks with the block that needs them."""
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -86,7 +86,7 @@ WAN: Mapping[str, Mapping[str, Any]] = {
         "rope_max_seq_len": 1024,
     },
     "vae": {
-        "base_dim": 8,
+        "base_dim": 4,
         "z_dim": 16,
         "dim_mult": [1, 1, 1],
         "num_res_blocks": 0,

@@ -1,0 +1,28 @@
+"""Running a diffusers pipeline so that it can be stopped between two steps and used again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ourvidz_worker.engines.batches import AfterStep
+from ourvidz_worker.engines.quiet import numpy_conversions_quiet
+
+
+def run_pipeline(pipe: Any, call: Mapping[str, Any], seeds: Sequence[int], after_step: AfterStep) -> Any:
+    """The pipeline's output for one image or clip per seed; what `after_step` raises comes through."""
+
+    def step_ended(_pipe: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
+        after_step(index + 1)
+        return {}
+
+    # Noise is drawn on the CPU, so that a seed means the same picture on every card.
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    try:
+        with numpy_conversions_quiet():
+            return pipe(**call, generator=generators, callback_on_step_end=step_ended)
+    finally:
+        # An interrupted pipeline has not reset the hooks and caches of its models itself.
+        pipe.maybe_free_model_hooks()

@@ -1,0 +1,48 @@
+"""Characters read as a person would: alphabets, marks and invisible signs folded into plain letters."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+_HIDDEN_CATEGORIES = {"Cf", "Cc", "Cs", "Co", "Cn", "Me"}
+# Fillers, blanks and variation selectors that Unicode files under letters and marks; the Arabic stretching stroke.
+_HIDDEN = set("\u034f\u0640\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(c) for c in range(0xFE00, 0xFE10)}
+_KEPT_MARKS = {0, 8, 9}  # vowel signs, kana voicing, virama: without them Hindi and Japanese words change
+_THOUSANDS = re.compile(r"(?<=\d)[.,](?=\d{3}(?!\d))")
+
+
+class Spelling:
+    """Folds characters; `lookalikes` maps a character to the one it is drawn like."""
+
+    def __init__(self, lookalikes: Mapping[str, str]) -> None:
+        self._lookalikes = str.maketrans(dict(lookalikes))
+
+    def readings(self, text: str) -> Iterator[str]:
+        """The folded text with invisible characters dropped and, if there were any, with spaces in their place."""
+        visible = "".join(c for c in text if not _is_hidden(c))
+        yield self.fold(visible)
+        if len(visible) != len(text):
+            yield self.fold("".join(" " if _is_hidden(c) else c for c in text))
+
+    def fold(self, text: str) -> str:
+        """Compatibility forms, case, accents, digits of other scripts and look-alikes, folded."""
+        # Look-alikes go first and last: a capital Greek eta is drawn like H, a small one like n.
+        compatible = unicodedata.normalize("NFKC", text).translate(self._lookalikes)
+        decomposed = unicodedata.normalize("NFKD", compatible.casefold())
+        marked = "".join(c for c in decomposed if not _is_hidden(c) and unicodedata.combining(c) in _KEPT_MARKS)
+        digits = "".join(_ascii_digit(c) for c in unicodedata.normalize("NFC", marked))
+        return _THOUSANDS.sub("", digits.translate(self._lookalikes).casefold())
+
+
+@lru_cache(maxsize=4096)
+def _is_hidden(character: str) -> bool:
+    if character.isspace():
+        return False
+    return character in _HIDDEN or unicodedata.category(character) in _HIDDEN_CATEGORIES
+
+
+def _ascii_digit(character: str) -> str:
+    return str(unicodedata.decimal(character)) if character.isdecimal() else character

@@ -1,0 +1,28 @@
+"""The package works without the repository around it: everything in `configs/` travels with the wheel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.commands import PAYLOADS, ROOT, clean_environment
+
+
+def test_a_replay_runs_from_the_wheel_alone(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    wheels, installed = tmp_path / "wheels", tmp_path / "installed"
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(ROOT)], check=True)
+    (wheel,) = wheels.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(installed), str(wheel)], check=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "ourvidz_worker", "replay", str(PAYLOADS / "sdxl_image_fast.json")],
+        cwd=installed,
+        env=clean_environment({"OURVIDZ_MODELS": "testcard"}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "completed" in result.stdout

@@ -1,0 +1,92 @@
+"""What `doctor` learns about the far side: each finding with its cure."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+
+import httpx
+import pytest
+import respx
+
+from ourvidz_worker.backend.health import check_callback, check_redis, check_storage
+from ourvidz_worker.contract.catalogue import MIB, Bucket
+
+URL = "https://project.example"
+REDIS = "https://redis.example"
+KEY = "a-very-secret-key"
+BUCKETS = {name: Bucket(name, 5 * MIB, ("image/png",)) for name in ("good", "free", "small", "absent")}
+
+
+def test_redis_tells_how_many_jobs_wait(respx_mock: respx.MockRouter) -> None:
+    respx_mock.post(REDIS).mock(side_effect=[httpx.Response(200, json={"result": n}) for n in (3, 0)])
+    [finding] = asyncio.run(check_redis(url=REDIS, token=KEY, queues=("sdxl_queue", "wan_queue")))
+    assert finding.ok
+    assert "3 in sdxl_queue, 0 in wan_queue" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (httpx.Response(401, json={"error": "Unauthorized"}), "refuses the token"),
+        (httpx.ConnectError("refused"), "did not answer"),
+        (httpx.Response(200, json={"result": b64encode(b"OK").decode() + "!"}), "does not speak Upstash"),
+    ],
+)
+def test_redis_that_does_not_work_is_a_finding_with_a_cure(
+    respx_mock: respx.MockRouter, answer: httpx.Response | Exception, says: str
+) -> None:
+    respx_mock.post(REDIS).mock(side_effect=[answer])
+    [finding] = asyncio.run(check_redis(url=REDIS, token=KEY, queues=("sdxl_queue",)))
+    assert not finding.ok
+    assert says in finding.sentence
+    assert "UPSTASH_REDIS_REST_URL" in finding.cure
+    assert KEY not in f"{finding}"
+
+
+def test_every_bucket_is_judged(respx_mock: respx.MockRouter) -> None:
+    there = {"good": 5 * MIB, "free": None, "small": MIB}
+    listed = [{"id": name, "file_size_limit": limit} for name, limit in there.items()]
+    respx_mock.get(f"{URL}/storage/v1/bucket").mock(return_value=httpx.Response(200, json=listed))
+    findings = asyncio.run(check_storage(url=URL, service_key=KEY, buckets=BUCKETS))
+    good, free, small, absent = findings
+    assert (good.ok, free.ok, small.ok, absent.ok) == (True, True, False, False)
+    assert "up to 5 MiB" in good.sentence
+    assert "raise its file size limit to 5 MiB" in small.cure
+    assert ("absent does not exist" in absent.sentence, "limit of 5 MiB" in absent.cure) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(400, json={"statusCode": "403", "error": "Unauthorized"}),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json={"unexpected": 1}),
+        httpx.ConnectError("refused"),
+    ],
+)
+def test_storage_that_does_not_work_is_one_finding(
+    respx_mock: respx.MockRouter, answer: httpx.Response | Exception
+) -> None:
+    respx_mock.get(f"{URL}/storage/v1/bucket").mock(side_effect=[answer])
+    [finding] = asyncio.run(check_storage(url=URL, service_key=KEY, buckets=BUCKETS))
+    assert not finding.ok
+    assert "SUPABASE_URL" in finding.cure
+    assert KEY not in f"{finding}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok"),
+    [
+        (httpx.Response(200, text="ok"), True),
+        (httpx.Response(204), True),
+        (httpx.Response(404, json={"message": "Requested function was not found"}), False),
+        (httpx.ConnectError("refused"), False),
+    ],
+)
+def test_the_callback_function_is_looked_for_without_calling_it(
+    respx_mock: respx.MockRouter, answer: httpx.Response | Exception, *, ok: bool
+) -> None:
+    respx_mock.options(f"{URL}/functions/v1/job-callback").mock(side_effect=[answer])
+    finding = asyncio.run(check_callback(url=URL, service_key=KEY))
+    assert (finding.ok, finding.cure == "") == (ok, ok)

@@ -1,0 +1,118 @@
+"""What every `AssetStore` promises, whatever it lives in."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ourvidz_worker.backend.supabase_store import SupabaseStore
+from ourvidz_worker.contract.catalogue import MIB, Catalogue
+from ourvidz_worker.errors import BackendRefused, BackendUnavailable
+from ourvidz_worker.ports import Asset, AssetStore
+from tests.support.embedded import RunningBackend
+
+LARGE = random.Random(3).randbytes(13 * MIB + 5)
+
+
+@dataclass(frozen=True)
+class StoreWorld:
+    """`open` gives a store, `unreachable` one whose far side is down; `read` is what lies under a key."""
+
+    open: Callable[[], AssetStore]
+    unreachable: Callable[[], AssetStore]
+    read: Callable[[str, str], bytes]
+
+
+@pytest.fixture(params=["supabase"])
+def world(backend: RunningBackend, catalogue: Catalogue) -> StoreWorld:
+    key = backend.environment()["SUPABASE_SERVICE_KEY"]
+
+    def at(url: str) -> Callable[[], AssetStore]:
+        return lambda: SupabaseStore(url=url, service_key=key, buckets=catalogue.buckets, retry_seconds=0.1)
+
+    def read(bucket: str, key: str) -> bytes:
+        return backend.backend.file(bucket, key).read_bytes()
+
+    return StoreWorld(open=at(backend.url), unreachable=at("http://127.0.0.1:1"), read=read)
+
+
+def put(store: AssetStore, bucket: str, key: str, *assets: Asset) -> None:
+    async def run() -> None:
+        try:
+            for asset in assets:
+                await store.put(bucket, key, asset)
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+def asset(folder: Path, content: bytes, media_type: str = "image/png") -> Asset:
+    path = folder / f"{len(content)}-{random.Random(content).random()}"
+    path.write_bytes(content)
+    return Asset(path, media_type, len(content), 64, 64, 1, 7)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key", "content", "media_type"),
+    [
+        ("sdxl_image_fast", "user/job_0.png", b"small", "image/png"),
+        ("video_fast", "user/job.mp4", LARGE, "video/mp4"),
+        ("video_fast", "user/edge.mp4", LARGE[: 6 * MIB], "video/mp4"),
+    ],
+)
+def test_a_file_is_stored_byte_for_byte(
+    world: StoreWorld, tmp_path: Path, bucket: str, key: str, content: bytes, media_type: str
+) -> None:
+    put(world.open(), bucket, key, asset(tmp_path, content, media_type))
+    assert world.read(bucket, key) == content
+
+
+@pytest.mark.parametrize("size", [10, 7 * MIB])
+def test_a_second_upload_overwrites_the_first(world: StoreWorld, tmp_path: Path, size: int) -> None:
+    """Keys depend on the job alone (contract section 4)."""
+    first = asset(tmp_path, LARGE[:size], "video/mp4")
+    second = asset(tmp_path, LARGE[size : size + size // 2], "video/mp4")
+    put(world.open(), "video_fast", "user/job.mp4", first, second)
+    assert world.read("video_fast", "user/job.mp4") == second.path.read_bytes()
+
+
+def test_files_may_be_stored_at_the_same_time(world: StoreWorld, tmp_path: Path) -> None:
+    files = [asset(tmp_path, bytes([number]) * 1000) for number in range(6)]
+
+    async def run() -> None:
+        store = world.open()
+        await asyncio.gather(*(store.put("sdxl_image_fast", f"user/job_{i}.png", file) for i, file in enumerate(files)))
+        await store.close()
+
+    asyncio.run(run())
+    for number, file in enumerate(files):
+        assert world.read("sdxl_image_fast", f"user/job_{number}.png") == file.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("bucket", "content", "media_type"),
+    [
+        pytest.param("no_such_bucket", b"small", "image/png", id="bucket missing"),
+        pytest.param("no_such_bucket", LARGE, "video/mp4", id="bucket missing, large file"),
+        pytest.param("sdxl_image_fast", b"small", "video/mp4", id="type not allowed"),
+        pytest.param("sdxl_image_fast", b"x" * (5 * MIB + 1), "image/png", id="over the bucket's limit"),
+        pytest.param("sdxl_image_fast", b"", "image/png", id="empty"),
+    ],
+)
+def test_what_the_store_will_never_take_is_refused(
+    world: StoreWorld, tmp_path: Path, bucket: str, content: bytes, media_type: str
+) -> None:
+    with pytest.raises(BackendRefused):
+        put(world.open(), bucket, "user/job", asset(tmp_path, content, media_type))
+
+
+@pytest.mark.parametrize("size", [10, 7 * MIB])
+def test_a_store_out_of_reach_is_no_fault_of_the_file(world: StoreWorld, tmp_path: Path, size: int) -> None:
+    with pytest.raises(BackendUnavailable):
+        put(world.unreachable(), "video_fast", "user/job.mp4", asset(tmp_path, LARGE[:size], "video/mp4"))

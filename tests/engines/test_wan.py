@@ -1,0 +1,275 @@
+"""The WAN engine on the tiny model: the very code that runs the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
+from PIL import Image
+
+from ourvidz_worker.engines.assembly import Engines
+from ourvidz_worker.engines.canvas import Canvas
+from ourvidz_worker.engines.quiet import numpy_conversions_quiet
+from ourvidz_worker.engines.wan import WanEngine
+from ourvidz_worker.engines.wan_references import reference_frames
+from ourvidz_worker.engines.wan_schedulers import flow_scheduler
+from ourvidz_worker.errors import BadJob, Drained, OutOfMemory, OutputInvalid, PoisonedContext
+from ourvidz_worker.ports import Engine, GenerationRequest, ReferenceImage
+
+MakeRequest = Callable[..., GenerationRequest]
+MakeReference = Callable[..., ReferenceImage]
+
+
+def ignore_steps(done: int, total: int) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_wan: Engines) -> WanEngine:
+    assert isinstance(tiny_wan.engine, WanEngine)
+    tiny_wan.engine.load()
+    return tiny_wan.engine
+
+
+def drawn(engine: Engine, request: GenerationRequest) -> Any:
+    return engine.generate(request, ignore_steps).frames
+
+
+def test_a_clip_has_the_frames_and_size_of_the_job(engine: WanEngine, make_request: MakeRequest) -> None:
+    request = make_request("video_fast", width=272, height=320)
+    generation = engine.generate(request, ignore_steps)
+    assert generation.frames.shape == (9, 320, 272, 3)
+    assert generation.frames.dtype == np.uint8
+    assert generation.details == {}
+    assert len({frame.tobytes() for frame in generation.frames}) == 9
+
+
+def test_83_frames_asked_for_are_said_to_be_81(engine: WanEngine, make_request: MakeRequest) -> None:
+    """`frame_num` 83 is what producers send; the model needs 4k+1, so the metadata must say so."""
+    request = make_request("video_fast", num_frames=81, requested_frames=83, num_inference_steps=1)
+    generation = engine.generate(request, ignore_steps)
+    assert generation.frames.shape[0] == 81
+    assert generation.details == {"requested_frames": 83, "num_frames": 81}
+
+
+def test_a_clip_may_have_one_frame(engine: WanEngine, make_request: MakeRequest) -> None:
+    assert drawn(engine, make_request("video_fast", num_frames=1)).shape == (1, 256, 256, 3)
+
+
+def test_stills_are_drawn_one_by_one_so_that_seeds_give_the_same_bytes_in_any_company(
+    engine: WanEngine, make_request: MakeRequest
+) -> None:
+    generation = engine.generate(make_request("image_fast", num_images=3, seed=50), ignore_steps)
+    assert generation.details == {"batching": "one by one"}
+    for index in range(3):
+        single = drawn(engine, make_request("image_fast", seed=50 + index))
+        assert np.array_equal(generation.frames[index], single[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 8},
+        {"prompt": "a fox"},
+        {"guidance_scale": 2.0},
+        {"guidance_scale": 1.0},
+        {"num_inference_steps": 6},
+        {"flow_shift": 2.0},
+        {"solver": "dpm++"},
+        {"solver": "euler"},
+    ],
+    ids=lambda change: "-".join(f"{key}-{value}" for key, value in change.items()),
+)
+def test_every_parameter_of_the_job_reaches_the_model(
+    engine: WanEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """Random weights barely change a picture, so the latents that enter the VAE are compared."""
+    decoded: list[torch.Tensor] = []
+    original = AutoencoderKLWan.decode
+
+    def decode(self: Any, latents: torch.Tensor, **kwargs: Any) -> Any:
+        decoded.append(latents.clone())
+        return original(self, latents, **kwargs)
+
+    monkeypatch.setattr(AutoencoderKLWan, "decode", decode)
+    drawn(engine, make_request("image_fast"))
+    drawn(engine, make_request("image_fast", **change))
+    assert not torch.equal(*decoded)
+
+
+def test_an_unknown_solver_is_a_bad_job() -> None:
+    with pytest.raises(BadJob, match="solver 'heun' is unknown") as caught:
+        flow_scheduler("heun", 5.0)
+    assert caught.value.field == "config.sample_solver"
+
+
+@pytest.mark.parametrize("solver", ["unipc", "dpm++", "euler"])
+def test_every_solver_follows_the_flow_with_the_shift_of_the_job(solver: str) -> None:
+    """A larger shift spends more of the steps on the noisy part."""
+
+    def middle(shift: float) -> float:
+        scheduler = flow_scheduler(solver, shift)
+        with numpy_conversions_quiet():
+            scheduler.set_timesteps(10)
+        assert len(scheduler.timesteps) == 10
+        return float(scheduler.sigmas[5])
+
+    assert 0 < middle(1.0) < middle(5.0) < 1
+
+
+def test_every_step_of_every_still_is_reported_once(engine: WanEngine, make_request: MakeRequest) -> None:
+    seen: list[tuple[int, int]] = []
+    engine.generate(make_request("image_fast", num_images=3), lambda done, total: seen.append((done, total)))
+    assert seen == [(step, 12) for step in range(1, 13)]
+
+
+def test_an_interruption_in_the_middle_leaves_the_engine_usable(engine: WanEngine, make_request: MakeRequest) -> None:
+    request = make_request("video_fast")
+    before = drawn(engine, request)
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise Drained
+
+    with pytest.raises(Drained):
+        engine.generate(request, stop)
+    assert np.array_equal(drawn(engine, request), before)
+
+
+def test_an_interrupted_pipeline_resets_the_caches_of_its_models(
+    engine: WanEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a cache hook on, the result after an interruption would be wrong without the reset."""
+    resets: list[str] = []
+    monkeypatch.setattr(WanPipeline, "maybe_free_model_hooks", lambda pipe: resets.append("reset"))
+
+    def stop(done: int, total: int) -> None:
+        assert resets == []
+        raise Drained
+
+    with pytest.raises(Drained):
+        engine.generate(make_request("image_fast"), stop)
+    assert resets == ["reset"]
+
+
+def test_the_negative_prompt_is_encoded_once_for_all_jobs(
+    engine: WanEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = engine._ready().from_noise.text_encoder
+    encoded: list[torch.Size] = []
+    original = encoder.forward
+
+    def forward(input_ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        encoded.append(input_ids.shape)
+        return original(input_ids, *args, **kwargs)
+
+    drawn(engine, make_request("image_fast"))
+    monkeypatch.setattr(encoder, "forward", forward)
+    drawn(engine, make_request("image_fast", prompt="never seen before"))
+    assert encoded == [(1, 512)], "only the new prompt, at the length that WAN was trained with"
+    drawn(engine, make_request("image_fast", prompt="never seen before", seed=9))
+    assert len(encoded) == 1
+
+
+@pytest.mark.parametrize("name", ["image_fast", "video_fast"])
+def test_a_reference_steers_stills_and_clips(
+    engine: WanEngine, make_request: MakeRequest, make_reference: MakeReference, name: str
+) -> None:
+    def with_shade(shade: int) -> Any:
+        reference = make_reference("start", strength=0.8, shade=shade)
+        return drawn(engine, make_request(name, width=272, num_inference_steps=10, references=(reference,)))
+
+    plain = drawn(engine, make_request(name, width=272, num_inference_steps=10))
+    assert with_shade(250).shape == plain.shape
+    assert not np.array_equal(with_shade(250), plain)
+    assert not np.array_equal(with_shade(250), with_shade(5))
+
+
+def test_a_reference_job_runs_and_reports_only_the_last_steps(
+    engine: WanEngine, make_request: MakeRequest, make_reference: MakeReference
+) -> None:
+    seen: list[tuple[int, int]] = []
+    references = (make_reference("start", strength=0.7), make_reference("end", strength=0.5))
+    request = make_request("video_fast", num_inference_steps=10, references=references)
+    generation = engine.generate(request, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert generation.frames.shape == (9, 256, 256, 3)
+    assert generation.details == {
+        "reference_method": "video_to_video",
+        "reference_type": "start+end",
+        "reference_strength": 0.7,
+        "denoise_strength": 0.3,
+    }
+
+
+@pytest.mark.parametrize("solver", ["unipc", "dpm++", "euler"])
+def test_every_solver_can_start_from_a_reference(
+    engine: WanEngine, make_request: MakeRequest, make_reference: MakeReference, solver: str
+) -> None:
+    seen: list[tuple[int, int]] = []
+    request = make_request("image_fast", solver=solver, references=(make_reference("style", strength=1.0),))
+    engine.generate(request, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 1)]
+
+
+def test_one_reference_is_held_and_two_are_cross_faded(make_reference: MakeReference) -> None:
+    canvas = Canvas.covering(64, 64, 16)
+    start, end = make_reference("start", shade=0), make_reference("end", shade=200)
+
+    def centre(frame: Image.Image) -> int:
+        return int(np.asarray(frame)[32, 32, 1])
+
+    assert [centre(frame) for frame in reference_frames((end,), canvas, 3)] == [200, 200, 200]
+    assert [centre(frame) for frame in reference_frames((start, end), canvas, 5)] == [0, 50, 100, 150, 200]
+    assert [centre(frame) for frame in reference_frames((start, end), canvas, 1)] == [0]
+
+
+def test_video_to_video_knows_the_spatial_factor_of_the_vae(engine: WanEngine) -> None:
+    """It guesses the factor from the temporal stages, which is wrong for a VAE with patches."""
+    loaded = engine._ready()
+    assert loaded.from_frames.vae_scale_factor_spatial == loaded.from_noise.vae.config.scale_factor_spatial == 32
+    assert loaded.from_frames.transformer is loaded.from_noise.transformer
+
+
+def test_frames_that_are_not_numbers_are_not_sent(
+    engine: WanEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = AutoencoderKLWan.decode
+
+    def decode(self: Any, latents: torch.Tensor, **kwargs: Any) -> Any:
+        (clip,) = original(self, latents, **kwargs)
+        clip[0, 0, 0, 0, 0] = torch.nan
+        return (clip,)
+
+    monkeypatch.setattr(AutoencoderKLWan, "decode", decode)
+    with pytest.raises(OutputInvalid, match="not numbers"):
+        engine.generate(make_request("image_fast"), ignore_steps)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
+        (RuntimeError("CUDA error: unspecified launch failure"), PoisonedContext),
+    ],
+)
+def test_a_failure_in_the_model_is_classified(
+    engine: WanEngine,
+    make_request: MakeRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: Exception,
+    expected: type[Exception],
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise raised
+
+    monkeypatch.setattr(WanTransformer3DModel, "forward", fail)
+    with pytest.raises(expected):
+        engine.generate(make_request("video_fast"), ignore_steps)
+
+
+def test_the_cpu_has_no_card_memory(engine: WanEngine) -> None:
+    assert engine.memory() is None

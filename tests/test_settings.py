@@ -1,0 +1,241 @@
+"""The environment: validated once, every problem in one list, secrets in none of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.settings import Settings, _state_folder, load_settings
+
+SERVICE_KEY, TOKEN, SECRET = "service-key-7f3a", "redis-token-9b21", "callback-secret-c4d8"
+NEEDED = {
+    "SUPABASE_URL": "https://project.supabase.co",
+    "SUPABASE_SERVICE_KEY": SERVICE_KEY,
+    "UPSTASH_REDIS_REST_URL": "https://name.upstash.io",
+    "UPSTASH_REDIS_REST_TOKEN": TOKEN,
+}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("OURVIDZ_", "SUPABASE_", "UPSTASH_", "JOB_CALLBACK_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+
+
+def problems() -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    return caught.value.problems
+
+
+@pytest.mark.usefixtures("complete")
+def test_the_products_four_variables_are_enough() -> None:
+    settings = load_settings()
+    assert settings.supabase_url == "https://project.supabase.co"
+    assert settings.supabase_service_key.get_secret_value() == SERVICE_KEY
+    assert settings.redis_rest_url == "https://name.upstash.io"
+    assert settings.redis_rest_token.get_secret_value() == TOKEN
+
+
+@pytest.mark.usefixtures("complete")
+def test_the_defaults_are_those_of_the_contract() -> None:
+    """Profile 2025-07; pop from the right; 2 s and 5 s; 15 minutes; 60 s; restarts after 10 s and 15 s, 5 in a row."""
+    settings = load_settings()
+    assert (settings.callback_profile, settings.pop_end, settings.queue_mode) == ("2025-07", "right", "held")
+    assert (settings.poll_interval("sdxl"), settings.poll_interval("wan")) == (2.0, 5.0)
+    assert (settings.job_deadline, settings.enhancement_limit) == (900.0, 60.0)
+    assert (settings.restart_delay("sdxl"), settings.restart_delay("wan")) == (10.0, 15.0)
+    assert (settings.restart_limit, settings.workers, settings.models) == (5, ("sdxl", "wan"), "real")
+
+
+def test_every_missing_variable_is_listed_with_its_cure() -> None:
+    found = problems()
+    assert [problem.split()[0] for problem in found] == list(NEEDED)
+    assert all("is not set: set it" in problem for problem in found)
+    assert "SUPABASE_SERVICE_ROLE_KEY" in found[1]
+
+
+def test_missing_and_wrong_variables_are_listed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "project.supabase.co")
+    monkeypatch.setenv("UPSTASH_REDIS_REST_TOKEN", TOKEN)
+    monkeypatch.setenv("OURVIDZ_CALLBACK_PROFILE", "2026-02")
+    monkeypatch.setenv("OURVIDZ_WORKERS", "sdxl,flux")
+    monkeypatch.setenv("OURVIDZ_JOB_DEADLINE", "-1")
+    monkeypatch.setenv("OURVIDZ_RESTART_LIMIT", "many")
+    assert {problem.split()[0] for problem in problems()} == {
+        "SUPABASE_URL",
+        "SUPABASE_SERVICE_KEY",
+        "UPSTASH_REDIS_REST_URL",
+        "JOB_CALLBACK_SECRET",
+        "OURVIDZ_WORKERS",
+        "OURVIDZ_JOB_DEADLINE",
+        "OURVIDZ_RESTART_LIMIT",
+    }
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize("name", NEEDED)
+def test_an_empty_variable_is_a_missing_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Container platforms set what was left empty in a form to the empty string."""
+    monkeypatch.setenv(name, "")
+    (problem,) = problems()
+    assert problem.startswith(f"{name} is not set")
+
+
+@pytest.mark.usefixtures("complete")
+def test_an_empty_setting_of_ours_is_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURVIDZ_MODELS", "")
+    assert load_settings().models == "real"
+
+
+@pytest.mark.usefixtures("complete")
+def test_the_service_key_has_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUPABASE_SERVICE_KEY")
+    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", "the other name")
+    assert load_settings().supabase_service_key.get_secret_value() == "the other name"
+
+
+@pytest.mark.usefixtures("complete")
+def test_an_empty_first_name_does_not_hide_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", "")
+    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", "the other name")
+    assert load_settings().supabase_service_key.get_secret_value() == "the other name"
+
+
+@pytest.mark.usefixtures("complete")
+def test_the_first_name_wins_when_both_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_SERVICE_ROLE_KEY", "the other name")
+    assert load_settings().supabase_service_key.get_secret_value() == SERVICE_KEY
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("OURVIDZ_CALLBACK_PROFILE", "2024-01", "'2025-07' or '2026-02'"),
+        ("OURVIDZ_MODELS", "huge", "'real', 'tiny', 'testcard' or 'demo'"),
+        ("OURVIDZ_POP_END", "middle", "'right' or 'left'"),
+        ("OURVIDZ_QUEUE_MODE", "brpop", "'held' or 'rpop'"),
+        ("OURVIDZ_SDXL_POLL", "0", "greater than 0"),
+        ("OURVIDZ_RESTART_LIMIT", "0", "greater than or equal to 1"),
+        ("OURVIDZ_LOG_LEVEL", "loud", "'debug'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (problem,) = problems()
+    assert problem.startswith(f"{name} is wrong: ")
+    assert expected in problem
+    assert problem.endswith(f"got {value!r}")
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize("value", ["", "2026-02"])
+def test_signed_callbacks_need_their_secret(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Profile 2026-02 is signed with JOB_CALLBACK_SECRET (contract section 5); 2025-07 is not."""
+    monkeypatch.setenv("OURVIDZ_CALLBACK_PROFILE", value)
+    monkeypatch.setenv("JOB_CALLBACK_SECRET", "")
+    if not value:
+        assert load_settings().callback_secret is None
+        return
+    (problem,) = problems()
+    assert problem.startswith("JOB_CALLBACK_SECRET is not set: profile 2026-02")
+    monkeypatch.setenv("JOB_CALLBACK_SECRET", SECRET)
+    assert load_settings().callback_profile == "2026-02"
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize(("value", "expected"), [("wan", ("wan",)), (" wan , sdxl ", ("wan", "sdxl"))])
+def test_workers_are_a_list(monkeypatch: pytest.MonkeyPatch, value: str, expected: tuple[str, ...]) -> None:
+    monkeypatch.setenv("OURVIDZ_WORKERS", value)
+    assert load_settings().workers == expected
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize("value", [",", "flux", "sdxl;wan"])
+def test_workers_that_do_not_exist_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("OURVIDZ_WORKERS", value)
+    (problem,) = problems()
+    assert problem.startswith("OURVIDZ_WORKERS is wrong")
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize("name", ["SUPABASE_URL", "UPSTASH_REDIS_REST_URL"])
+@pytest.mark.parametrize("value", ["project.supabase.co", "ftp://project", "redis://default:pass@host:6379"])
+def test_an_address_that_is_none_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A Redis address of the other kind carries a password."""
+    monkeypatch.setenv(name, value)
+    (problem,) = problems()
+    assert problem.startswith(f"{name} is wrong: must begin with https://")
+    assert value not in problem
+
+
+@pytest.mark.usefixtures("complete")
+def test_a_slash_at_the_end_of_an_address_does_not_double(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "https://project.supabase.co/")
+    assert load_settings().supabase_url == "https://project.supabase.co"
+
+
+@pytest.mark.usefixtures("complete")
+def test_secrets_stay_out_of_every_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets never appear in logs or errors; `secrets` lists them so that logging can strike them out."""
+    monkeypatch.setenv("JOB_CALLBACK_SECRET", SECRET)
+    settings = load_settings()
+    assert set(settings.secrets) == {SERVICE_KEY, TOKEN, SECRET}
+    shown = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    assert not any(secret in shown for secret in settings.secrets)
+
+
+def test_secrets_stay_out_of_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
+    monkeypatch.setenv("UPSTASH_REDIS_REST_TOKEN", TOKEN)
+    monkeypatch.setenv("SUPABASE_URL", "wrong")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert SERVICE_KEY not in f"{caught.value!r}"
+    assert TOKEN not in f"{caught.value!r}"
+    assert caught.value.__suppress_context__, "a traceback shows nothing of the validator's error either"
+
+
+@pytest.mark.usefixtures("complete")
+def test_settings_do_not_change() -> None:
+    settings = load_settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.pop_end = "left"  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("complete")
+def test_without_a_home_folder_state_lies_in_the_temporary_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some containers run under a user that has no home."""
+
+    def homeless() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert _state_folder("spool").parts[-2:] == ("ourvidz_worker", "spool")
+
+
+@pytest.mark.usefixtures("complete")
+def test_paths_are_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("SPOOL", "CACHE", "MODELS_DIR", "CONFIG_DIR", "STATUS_FILE"):
+        monkeypatch.setenv(f"OURVIDZ_{name}", str(tmp_path / name))
+    settings: Settings = load_settings()
+    assert settings.spool_dir == tmp_path / "SPOOL"
+    assert settings.cache_dir == tmp_path / "CACHE"
+    assert settings.models_dir == tmp_path / "MODELS_DIR"
+    assert settings.config_dir == tmp_path / "CONFIG_DIR"
+    assert settings.status_file == tmp_path / "STATUS_FILE"

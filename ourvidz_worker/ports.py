@@ -130,8 +130,8 @@ class AssetStore(Protocol):
     async def put(self, bucket: str, key: str, asset: Asset) -> None:
         """Store a file under a key, over what lies there.
 
-        Raises `BackendRefused` when the bucket is missing, too small or of another type, and
-        `BackendUnavailable` when the store stayed out of reach through all retries.
+        Raises `BackendRefused` when the bucket is missing, too small or of another type, `BackendUnavailable`
+        when the store stayed out of reach through all retries, and `ConfigurationError` for a wrong key.
         """
 
     async def close(self) -> None: ...
@@ -141,8 +141,9 @@ class JobReporter(Protocol):
     async def report(self, callback: Callback) -> None:
         """Tell the product, retrying by the table of contract section 5.
 
-        Raises `RowNotLinked`, `RowMissing` or `BackendUnavailable` when the retries are used up, and
-        `BackendRefused` when the product refuses for good.
+        Raises `RowNotLinked`, `RowMissing` or `BackendUnavailable` when the retries are used up,
+        `BackendRefused` when the product refuses this report for good, and `ConfigurationError` when it would
+        refuse every report (wrong key, function not deployed).
         """
 
     async def close(self) -> None: ...

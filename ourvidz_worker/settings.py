@@ -54,9 +54,7 @@ class Settings(BaseSettings):
     redis_rest_token: SecretStr = Field(validation_alias="UPSTASH_REDIS_REST_TOKEN")
 
     callback_profile: CallbackProfile = _ours("CALLBACK_PROFILE", "2025-07")
-    callback_secret: SecretStr | None = Field(
-        default=None, validation_alias="JOB_CALLBACK_SECRET", validate_default=True
-    )
+    callback_secret: SecretStr | None = Field(default=None, validation_alias="JOB_CALLBACK_SECRET")
     storage_layout: StorageLayout = _ours("STORAGE_LAYOUT", "current")
     queue_mode: Literal["held", "rpop"] = _ours("QUEUE_MODE", "held")
     pop_end: Literal["right", "left"] = _ours("POP_END", "right")

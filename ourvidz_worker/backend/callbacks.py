@@ -46,6 +46,7 @@ class CallbackPatience:
     unlinked: float = 300.0
     missing: float = 15.0
     unavailable: float = 300.0
+    misconfigured: float = 6.0  # a gateway refuses for a moment while a function is deployed or a key replaced
     processing: float = 10.0
 
     def for_status(self, status: str) -> Patience:
@@ -54,6 +55,7 @@ class CallbackPatience:
             RowNotLinked: min(self.unlinked, longest),
             RowMissing: min(self.missing, longest),
             BackendUnavailable: min(self.unavailable, longest),
+            ConfigurationError: min(self.misconfigured, longest),
         }
 
 
@@ -126,9 +128,9 @@ class CallbackReporter:
             return BackendUnavailable(f"job-callback is out of reach: the gateway answered HTTP {status}")
         message = _message(body)
         if status == 404 and "Job not found" not in message:
-            return BackendRefused("job-callback answered 404: deploy the function, or correct SUPABASE_URL")
+            return ConfigurationError("job-callback answered 404: deploy the function, or correct SUPABASE_URL")
         if status in (401, 403):
-            return BackendRefused(self._refused_credentials(status, message))
+            return ConfigurationError(self._refused_credentials(status, message))
         if body is None:
             return BackendUnavailable(f"job-callback answered HTTP {status} without a JSON object")
         if status == 200 and body.get("success") is not False:

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
-from ourvidz_worker.errors import Retry
+from ourvidz_worker.errors import WorkerError
 
 Sleep = Callable[[float], Awaitable[None]]
-Patience = Mapping[type[Retry], float]
+Patience = Mapping[type[WorkerError], float]
 """Seconds to keep trying after a failure of this kind, counted from its first appearance."""
 
 _FIRST_PAUSE = 0.5
@@ -35,7 +35,7 @@ class _Schedule:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._first_seen: dict[type[Retry], float] = {}
+        self._first_seen: dict[type[WorkerError], float] = {}
         self._backoff = wait_exponential_jitter(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE)
 
     def used_up(self, state: RetryCallState) -> bool:
@@ -47,6 +47,6 @@ class _Schedule:
     def pause(self, state: RetryCallState) -> float:
         return min(self._backoff(state), self._patience[self._kind(state)] / _LEAST_ATTEMPTS)
 
-    def _kind(self, state: RetryCallState) -> type[Retry]:
+    def _kind(self, state: RetryCallState) -> type[WorkerError]:
         failure = state.outcome.exception() if state.outcome else None
         return next(kind for kind in self._patience if isinstance(failure, kind))

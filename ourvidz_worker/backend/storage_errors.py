@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ourvidz_worker.backend.wording import quoted
-from ourvidz_worker.errors import BackendRefused, BackendUnavailable, WorkerError
+from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkerError
 
 _WORTH_A_RETRY = frozenset({429, 500, 503, 544})
 _PROXY_IN_THE_WAY = frozenset({408, 502, 504, 520, 521, 522, 523, 524})
 
+_KEY_REFUSED = frozenset({401, 403})
+
 _CURES = {
     400: "the key is not acceptable to the store",
-    401: "check SUPABASE_SERVICE_KEY",
-    403: "check SUPABASE_SERVICE_KEY",
     404: "create the bucket, or correct the payload's bucket",
     409: "a file lies there and may not be overwritten",
     413: "raise the bucket's file size limit, or the project's",
@@ -37,6 +37,8 @@ class Target:
         reason = quoted(said, self.secret) or "no reason given"
         if status in _WORTH_A_RETRY | _PROXY_IN_THE_WAY:
             return BackendUnavailable(f"storage could not take {self} now: {status} {reason}")
+        if status in _KEY_REFUSED:
+            return ConfigurationError(f"storage refuses {self}: {status} {reason}: check SUPABASE_SERVICE_KEY")
         cure = _CURES.get(status, "see the storage logs of the project")
         return BackendRefused(f"storage refuses {self}: {status} {reason}: {cure}")
 

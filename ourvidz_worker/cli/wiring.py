@@ -17,9 +17,9 @@ from ourvidz_worker.engines.assembly import assemble
 from ourvidz_worker.engines.model_config import ModelsConfig, parse_models
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import JobQueue, ReferenceSource
-from ourvidz_worker.runtime.content_policy import ContentPolicy
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler
+from ourvidz_worker.runtime.policy import ContentPolicy
 from ourvidz_worker.runtime.spool import Spool
 from ourvidz_worker.runtime.studio import Studio
 from ourvidz_worker.runtime.worker import Worker

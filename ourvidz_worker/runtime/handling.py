@@ -23,6 +23,7 @@ from ourvidz_worker.errors import (
     Drained,
     GenerationFailed,
     Interruption,
+    PoisonedContext,
     Restart,
     Retry,
     RowMissing,
@@ -117,10 +118,10 @@ class Handler:
         except Drained as drained:
             ending = partial(self._hand_back, claim, str(drained), progress)
         except Restart as error:
-            await processing
+            await asyncio.wait({processing})
             # When this fails, the job is handed back once the process is gone.
             with contextlib.suppress(Retry, BackendRefused):
-                await self._queue.requeue(claim, str(error), charged=True)
+                await self._queue.requeue(claim, str(error), charged=isinstance(error, PoisonedContext))
             raise
         except WorkerError as error:
             ending = partial(self._fail, claim, job, error, progress)
@@ -137,9 +138,12 @@ class Handler:
         self._studio.check(job)
 
     async def _announce_processing(self, job: Job) -> None:
-        """A courtesy to the user: when it fails, the job goes on."""
+        """A courtesy to the user: when it fails, the job goes on, unless no report will ever pass."""
         try:
             await self._courier.announce_processing(job)
+        except Restart as error:
+            self.interrupt(Drained(str(error)))  # the result could not be reported either
+            raise
         except WorkerError as error:
             structlog.get_logger().warning("processing_not_reported", problem=str(error))
         except Exception:  # noqa: BLE001 - not even a bug in a courtesy may cost the user what is generated meanwhile
@@ -168,6 +172,9 @@ class Handler:
             await self._hand_back(claim, str(error), progress, charged=True)
         except Retry as error:
             await self._hand_back(claim, str(error), progress)
+        except Restart as error:
+            await self._hand_back(claim, str(error), progress)
+            raise
         except WorkerError as error:
             await self._fail(claim, job, error, progress)
         else:
@@ -207,6 +214,9 @@ class Handler:
         except Retry as trouble:
             await self._hand_back(claim, str(trouble), progress)
             return False
+        except Restart as trouble:
+            await self._hand_back(claim, str(trouble), progress)
+            raise
         return True
 
     async def _put_aside(
@@ -238,5 +248,7 @@ class Handler:
 
 async def _after(first: asyncio.Task[None], ending: Ending) -> None:
     """`processing` sets a job back even after a final status (contract section 5), so it comes to its end first."""
-    await first
-    await ending()
+    try:
+        await first
+    finally:
+        await ending()

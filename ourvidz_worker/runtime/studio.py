@@ -24,9 +24,9 @@ from ourvidz_worker.ports import (
     ReferenceImage,
     ReferenceSource,
 )
-from ourvidz_worker.runtime.content_policy import ContentPolicy
 from ourvidz_worker.runtime.enhancement import EnhancedPrompt, enhance_prompt
 from ourvidz_worker.runtime.interrupter import Interrupter
+from ourvidz_worker.runtime.policy import ContentPolicy
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.result_metadata import result_metadata
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset

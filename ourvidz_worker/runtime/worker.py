@@ -17,6 +17,7 @@ from ourvidz_worker.errors import (
     Fenced,
     Interruption,
     QuotaExceeded,
+    Restart,
     Retry,
 )
 from ourvidz_worker.ports import Claim, JobQueue
@@ -59,6 +60,7 @@ class Worker:
         self._answer_lost = False
         self._outage_pause = poll_seconds
         self._drain_until = 0.0
+        self._fatal: Restart | None = None
 
     def stop(self) -> None:
         """Take no more jobs; the running one may finish within the grace period."""
@@ -94,6 +96,8 @@ class Worker:
                 background[0].result()
             working.result()
             await self._drain()
+            if self._fatal is not None:
+                raise self._fatal
         finally:
             for task in background:
                 task.cancel()
@@ -177,17 +181,25 @@ class Worker:
             # The command may or may not have been done; what is still in the held list is found by the look-up.
             structlog.get_logger().warning("ending_unconfirmed", problem=str(error))
             self._answer_lost = True
+        except Restart as error:
+            self._give_up(error)
         # Not in a `finally`: when cancelled, the claim is still held and is handed back by the drain.
         self._held.remove(claim)
 
     async def _run_ending(self, claim: Claim, ending: Ending) -> None:
         try:
             await ending()
-        except (Retry, BackendRefused):
+        except (Retry, BackendRefused, Restart):
             raise
         except Exception:  # noqa: BLE001 - a bug in one ending may not cost the worker its other jobs
             structlog.get_logger().exception("ending_failed")
             await self._queue.requeue(claim, "the delivery failed with an internal error", charged=True)
+
+    def _give_up(self, error: Restart) -> None:
+        """Nothing that this process could do would be accepted: stop at once, and end with the reason."""
+        self._fatal = self._fatal or error
+        self._stopping.set()
+        self._handler.interrupt(Drained(str(error)))
 
     async def _may_claim(self) -> bool:
         """Wait for room for another job; False when none may be taken any more."""

@@ -183,14 +183,17 @@ def test_a_wrong_token_is_a_configuration_error(product: Product, tmp_path: Path
     assert "wrong-token" not in result.stderr
 
 
-def test_a_wrong_service_key_loses_no_job(product: Product, tmp_path: Path) -> None:
-    """Nobody can be told, so the job is kept with the reason."""
+def test_a_wrong_service_key_is_a_configuration_error_and_loses_no_job(product: Product, tmp_path: Path) -> None:
+    """Nobody can be told of any job, so they stay on the queue, and no more of them are taken."""
+    product.submit(recorded("sdxl_image_fast"))
+    product.submit(recorded("sdxl_image_high"))
+    elements = product.redis("LRANGE", "sdxl_queue", "0", "-1")
     wrong = environment(product, tmp_path, SUPABASE_SERVICE_KEY="not-the-key")
-    with RunningCommand(["-m", "ourvidz_worker", "sdxl"], wrong) as worker:
-        product.submit(recorded("sdxl_image_fast"))
-        wait_until(lambda: product.redis("LLEN", "sdxl_queue:dead") == 1, "the dead letter", seconds=60)
-        assert "SUPABASE_SERVICE_KEY" in product.redis("LINDEX", "sdxl_queue:dead", "0")
-        assert "not-the-key" not in worker.log()
+    result = run_command("sdxl", environment=wrong)
+    assert result.returncode == 78
+    assert "SUPABASE_SERVICE_KEY" in result.stderr
+    assert "not-the-key" not in result.stderr
+    assert sorted(product.redis("LRANGE", "sdxl_queue", "0", "-1")) == sorted(elements)
 
 
 def test_submit_waits_for_its_result(product: Product, sdxl: RunningCommand) -> None:

@@ -14,7 +14,7 @@ import respx
 
 from ourvidz_worker.backend.supabase_store import SupabaseStore
 from ourvidz_worker.contract.catalogue import Bucket
-from ourvidz_worker.errors import BackendRefused, BackendUnavailable
+from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError
 from ourvidz_worker.ports import Asset
 from tests.backend.pauses import Pauses
 
@@ -205,7 +205,6 @@ def test_a_beginning_that_failed_is_repeated(respx_mock: respx.MockRouter, tmp_p
         pytest.param(0, 409, "may not be overwritten", id="409"),
         pytest.param(0, 413, "file size limit", id="413"),
         pytest.param(0, 415, "media type", id="415"),
-        pytest.param(0, 403, "SUPABASE_SERVICE_KEY", id="403"),
         pytest.param(1, 413, "file size limit", id="413 on a chunk"),
     ],
 )
@@ -217,6 +216,14 @@ def test_its_refusals_are_real_http_codes_with_plain_text(
         put(tmp_path)
     assert KEY not in str(raised.value)
     assert len(store.requests) == at + 1
+
+
+def test_a_wrong_key_is_a_matter_of_configuration(respx_mock: respx.MockRouter, tmp_path: Path) -> None:
+    store = TusStore(respx_mock, at_0=answer(403, f"the reason, and {KEY}"))
+    with pytest.raises(ConfigurationError, match=r"403 the reason.*SUPABASE_SERVICE_KEY") as raised:
+        put(tmp_path)
+    assert KEY not in str(raised.value)
+    assert len(store.requests) == 1
 
 
 def test_each_chunk_has_the_full_patience(respx_mock: respx.MockRouter, tmp_path: Path) -> None:

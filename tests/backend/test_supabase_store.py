@@ -13,7 +13,7 @@ import respx
 
 from ourvidz_worker.backend.supabase_store import SupabaseStore
 from ourvidz_worker.contract.catalogue import Bucket
-from ourvidz_worker.errors import BackendRefused, BackendUnavailable, WorkerError
+from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkerError
 from ourvidz_worker.ports import Asset
 from tests.backend.pauses import Pauses
 
@@ -98,8 +98,6 @@ def test_an_upload_overwrites_and_names_its_exact_media_type(respx_mock: respx.M
         pytest.param(refusal(415, "invalid_mime_type"), "allow this media type", id="type not allowed"),
         pytest.param(refusal(404, "Bucket not found"), "create the bucket", id="bucket missing"),
         pytest.param(refusal(400, "InvalidKey"), "key is not acceptable", id="bad key, bad characters"),
-        pytest.param(refusal(403, "Unauthorized"), "SUPABASE_SERVICE_KEY", id="bad or expired token"),
-        pytest.param(httpx.Response(401, text="no"), "SUPABASE_SERVICE_KEY", id="gateway's 401"),
         pytest.param(httpx.Response(404, text="<html>"), "create the bucket", id="gateway's 404"),
     ],
 )
@@ -108,6 +106,23 @@ def test_a_final_refusal_is_not_repeated_and_names_the_place_and_the_cure(
 ) -> None:
     route = uploads(respx_mock, [answer])
     with pytest.raises(BackendRefused, match=f"image_fast/user/job_0.png.*{says}"):
+        put(asset(tmp_path))
+    assert route.call_count == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(refusal(403, "Unauthorized"), id="bad or expired token"),
+        pytest.param(httpx.Response(401, text="no"), id="gateway's 401"),
+    ],
+)
+def test_a_refused_key_is_a_matter_of_configuration(
+    respx_mock: respx.MockRouter, tmp_path: Path, answer: httpx.Response
+) -> None:
+    """No upload would pass, so this is not the fault of the file."""
+    route = uploads(respx_mock, [answer])
+    with pytest.raises(ConfigurationError, match=r"image_fast/user/job_0.png.*SUPABASE_SERVICE_KEY"):
         put(asset(tmp_path))
     assert route.call_count == 1
 

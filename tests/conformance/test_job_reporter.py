@@ -13,14 +13,14 @@ import pytest
 
 from ourvidz_worker.backend.callbacks import CallbackPatience, CallbackReporter
 from ourvidz_worker.contract.callback import PROFILES, Callback, CallbackProfile, ReportedAsset
-from ourvidz_worker.errors import BackendRefused, BackendUnavailable, RowMissing, RowNotLinked
+from ourvidz_worker.errors import BackendUnavailable, ConfigurationError, RowMissing, RowNotLinked
 from ourvidz_worker.ports import JobReporter
 from tests.support.embedded import RunningBackend
 from tests.support.waiting import eventually
 
 SECRET = "conformance-secret"
 PAYLOADS = Path(__file__).parents[1] / "payloads"
-HASTY = CallbackPatience(unlinked=0.1, missing=0.1, unavailable=0.1, processing=5.0)
+HASTY = CallbackPatience(unlinked=0.1, missing=0.1, unavailable=0.1, processing=5.0, misconfigured=0.1)
 
 
 class ReporterWorld:
@@ -148,8 +148,8 @@ def test_an_unknown_job_is_told_apart(world: ReporterWorld, status: str) -> None
         world.report(callbacks[status])
 
 
-def test_a_wrong_service_key_is_refused_at_once(world: ReporterWorld) -> None:
-    with pytest.raises(BackendRefused, match="SUPABASE_SERVICE_KEY"):
+def test_a_wrong_service_key_is_a_matter_of_configuration(world: ReporterWorld) -> None:
+    with pytest.raises(ConfigurationError, match="SUPABASE_SERVICE_KEY"):
         world.report(Callback(world.submit(), "processing"), reporter=world.reporter(key="wrong"))
 
 
@@ -159,6 +159,6 @@ def test_a_product_out_of_reach_is_no_fault_of_the_report(world: ReporterWorld) 
 
 
 @pytest.mark.parametrize("world", ["2026-02"], indirect=True)
-def test_a_wrong_secret_is_refused_at_once(world: ReporterWorld) -> None:
-    with pytest.raises(BackendRefused, match="JOB_CALLBACK_SECRET"):
+def test_a_wrong_secret_is_a_matter_of_configuration(world: ReporterWorld) -> None:
+    with pytest.raises(ConfigurationError, match="JOB_CALLBACK_SECRET"):
         world.report(Callback(world.submit(), "processing"), reporter=world.reporter(secret="wrong"))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ourvidz_worker.errors import ContentRefused
-from ourvidz_worker.runtime.content_policy import ContentPolicy
+from ourvidz_worker.runtime.policy import ContentPolicy
 
 HERE = Path(__file__).parent
 RULES = HERE.parent.parent / "configs" / "policy"

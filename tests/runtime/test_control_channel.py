@@ -26,6 +26,7 @@ MESSAGES = [
 def ends() -> Iterator[tuple[ControlChannel, socket.socket]]:
     theirs, ours = socket.socketpair()
     channel = ControlChannel(theirs.detach())
+    ours.settimeout(5.0)
     with ours:
         yield channel, ours
     channel.socket.close()

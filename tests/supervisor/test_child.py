@@ -189,10 +189,15 @@ async def test_a_worker_that_dies_in_the_middle_of_a_word_is_started_again(tmp_p
 
 @story
 async def test_the_last_words_of_a_worker_are_heard() -> None:
-    script = 'say(kind="started", job_id="job-1"); say(kind="done", job_id="job-1", status="completed"); sys.exit(1)'
+    script = """
+for number in range(1000):
+    say(kind="started", job_id=f"job-{number}")
+    say(kind="done", job_id=f"job-{number}", status="completed")
+sys.exit(1)
+"""
     child = child_of(script, limit=1)
     await child.run()
-    assert child.view.outcomes == {"completed": 1}
+    assert child.view.outcomes == {"completed": 1000}
 
 
 @story

@@ -25,7 +25,7 @@ from ourvidz_worker.ports import (
     OnStep,
     ReferenceImage,
 )
-from ourvidz_worker.runtime.content_policy import ContentPolicy
+from ourvidz_worker.runtime.policy import ContentPolicy
 from tests.support.memory import MemoryQueue, MemoryRedis
 from tests.support.waiting import eventually
 

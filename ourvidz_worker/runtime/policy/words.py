@@ -53,6 +53,7 @@ def starts_of(text: str, longest: int) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def kind_of(character: str) -> Kind:
+    """What a folded character is part of; a `sign` is a word by itself and a `gap` part of none."""
     name = unicodedata.name(character, "")
     if character.isdecimal():
         return "digits"

@@ -1,0 +1,105 @@
+"""The adults-only gate: which prompts are refused before a model sees them.
+
+The rules are data: `configs/policy/`, one file per language, with what each list means at the top of `english.toml`.
+
+- On every model, sexual terms refuse together with a minor, or with a word such as "girl" unless an adult age or the
+  word "adult" stands beside it. Harmless meanings ("kid leather", "15 year old whisky") do not count in such a prompt,
+  because they would be the way round the gate.
+- On adult-capable models any depiction of a minor refuses, harmless meanings excepted.
+
+Negation is not understood, on purpose: an image model does not understand it either.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ourvidz_worker.errors import ContentRefused
+from ourvidz_worker.runtime.policy.ages import Ages
+from ourvidz_worker.runtime.policy.meanings import Meaning, all_adult, any_beside, outside
+from ourvidz_worker.runtime.policy.rules import Rules
+from ourvidz_worker.runtime.policy.words import Word, words_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What one reading of a prompt says: `youth` counts what may be a minor, `minor` what can mean nothing else."""
+
+    forbidden: bool
+    sexual: bool
+    youth: bool
+    minor: bool
+
+
+class ContentPolicy:
+    """Decides over prompts. Pure: the same prompt gets the same answer, whoever asks."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._ages = Ages(rules)
+        self._vocabulary = rules.vocabulary()
+
+    @classmethod
+    def parse(cls, texts: Sequence[str]) -> ContentPolicy:
+        """Build the policy from the texts of its TOML files.
+
+        Raises `ValueError` naming the table and key that is unknown, malformed or missing.
+        """
+        return cls(Rules.parse(texts))
+
+    def check(self, prompt: str, *, adult_capable: bool) -> None:
+        """Raise `ContentRefused` if no model, or no adult-capable one, may see the prompt.
+
+        Not for negative prompts, which rightly name what must not appear. The error repeats nothing of the prompt.
+        """
+        verdicts = [self._judge(reading) for reading in self._readings(prompt)]
+        sexual = any(verdict.sexual for verdict in verdicts)
+        if (
+            any(verdict.forbidden for verdict in verdicts)
+            or (sexual and any(verdict.youth for verdict in verdicts))
+            or (adult_capable and any(verdict.minor for verdict in verdicts))
+        ):
+            raise ContentRefused("the content policy refuses this prompt; submit one that describes something else")
+
+    def _readings(self, prompt: str) -> Iterator[list[Word]]:
+        for folded in self._rules.spelling.readings(prompt):
+            plain = words_of(folded)
+            yield plain
+            respelt = self._vocabulary.respelt(folded, plain)
+            if respelt != plain:
+                yield respelt
+
+    def _judge(self, words: Sequence[Word]) -> _Verdict:
+        found: dict[str, list[Meaning]] = defaultdict(list)
+        for meaning in itertools.chain(self._find_terms(words), self._ages.meanings(words)):
+            found[meaning.kind].append(meaning)
+        young = outside(found["young"], found["grown"])
+        peopled = any(not f.is_age for f in young + found["minor"])
+        harmless = [f for f in found["harmless"] if words[f.first].clause == words[f.last - 1].clause]
+        harmless += [] if peopled else found["thing_age"]
+
+        maybe_minors = [f for f in outside(young, harmless) if not f.is_age]
+        look_young = bool(outside(found["setting"], harmless)) or any_beside(
+            maybe_minors, outside(found["youth"], harmless), words
+        )
+        return _Verdict(
+            forbidden=bool(found["forbidden"]),
+            sexual=bool(outside(found["sexual"], found["not_sexual"])),
+            youth=bool(found["minor"]) or not all_adult(young, found["adult"], words),
+            minor=bool(outside(found["minor"], harmless) or (maybe_minors and look_young)),
+        )
+
+    def _find_terms(self, words: Sequence[Word]) -> list[Meaning]:
+        texts = [word.text for word in words]
+        matches = [
+            (first, last, term) for first in range(len(texts)) for last, term in self._rules.terms.at(texts, first)
+        ]
+        spoken = {term.language for *_, term in matches if term.kind == "markers" or not term.in_context}
+        return [
+            Meaning(term.kind, first, last)
+            for first, last, term in matches
+            if not term.in_context or term.language in spoken
+        ]

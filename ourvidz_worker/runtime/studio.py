@@ -83,7 +83,10 @@ class Studio:
 
     def check(self, job: Job) -> None:
         """Raise `ContentRefused` for a prompt that the policy refuses, before anything is spent on it."""
-        self._policy.check(job.prompt, adult_capable=self._adult_capable)
+        self._check_prompt(job.prompt)
+
+    def _check_prompt(self, prompt: str) -> None:
+        self._policy.check(prompt, adult_capable=self._adult_capable)
 
     async def draw(self, job: Job, interrupter: Interrupter, progress: Progress) -> Drawn:
         """Generate the pictures of a job.
@@ -155,10 +158,7 @@ class Studio:
             raise ConfigurationError(f"{job.type.name} needs a prompt enhancer, and this worker has none")
         progress.phase("enhancing")
         limit = min(self._enhancement_limit, interrupter.seconds_left)
-        enhancement = await enhance_prompt(job, self._enhancer, seed=seed, limit_seconds=limit)
-        # The rewriter is a model too: what it wrote goes through the same gate.
-        self._policy.check(enhancement.prompt, adult_capable=self._adult_capable)
-        return enhancement
+        return await enhance_prompt(job, self._enhancer, check=self._check_prompt, seed=seed, limit_seconds=limit)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -23,12 +23,11 @@ from ourvidz_worker.errors import (
 from ourvidz_worker.ports import Claim, JobQueue
 from ourvidz_worker.runtime.handling import Ending, Handler
 from ourvidz_worker.runtime.lease import LeaseKeeper
+from ourvidz_worker.runtime.recovery import Recovery
 from ourvidz_worker.runtime.studio import Studio
 
 # One job is delivered while the next is drawn; more would only pile up results of a slow backend.
 MAX_ENDINGS = 1
-REAP_SECONDS = (0.0, 95.0)  # at boot, and once the leases of whoever died with the last pod have lapsed
-REAP_INTERVAL = 300.0
 OUTAGE_LIMIT = 60.0
 QUOTA_PAUSE = 900.0
 DELIVERY_GRACE = 10.0  # a generation that finished in the last second of the grace still has to be uploaded
@@ -57,7 +56,7 @@ class Worker:
         self._held: list[Claim] = []
         self._endings: set[asyncio.Task[None]] = set()
         self._lease = LeaseKeeper(queue, holding=lambda: bool(self._held))
-        self._answer_lost = False
+        self._recovery = Recovery(queue, held=self._held)
         self._outage_pause = poll_seconds
         self._drain_until = 0.0
         self._fatal: Restart | None = None
@@ -87,15 +86,17 @@ class Worker:
         loading.result()
         structlog.get_logger().info("models_loaded", seconds=round(time.monotonic() - begun, 3))
         self._say(WorkerState.READY)
-        background = [asyncio.create_task(self._lease.keep()), asyncio.create_task(self._reap())]
+        background = [asyncio.create_task(self._lease.keep()), asyncio.create_task(self._recovery.reap_regularly())]
         working = asyncio.create_task(self._work())
         try:
             await asyncio.wait({working, background[0]}, return_when=asyncio.FIRST_COMPLETED)
             if background[0].done():
                 await self._fence(working)
-                background[0].result()
-            working.result()
-            await self._drain()
+                background[0].result()  # raises `Fenced`
+            try:
+                working.result()
+            finally:
+                await self._drain()
             if self._fatal is not None:
                 raise self._fatal
         finally:
@@ -114,7 +115,11 @@ class Worker:
                 return  # the stop came during the claim; the drain hands it back
             self._say(WorkerState.BUSY)
             with structlog.contextvars.bound_contextvars(queue=claim.queue):
-                ending = await self._handler.work_on(claim)
+                try:
+                    ending = await self._handler.work_on(claim)
+                except Restart:
+                    self._held.remove(claim)  # the handler gave it back
+                    raise
                 self._begin(claim, ending)
             structlog.contextvars.unbind_contextvars("job_id", "attempt")
             if not self._stopping.is_set():
@@ -123,8 +128,8 @@ class Worker:
     async def _next_claim(self) -> tuple[Claim | None, float]:
         """The next job, or None and how many seconds to wait before asking again."""
         try:
-            if self._answer_lost:
-                await self._return_lost_claims()
+            if self._recovery.answer_lost:
+                await self._recovery.return_lost_claims()
             if not await self._waiting():
                 return None, self._recovered()
             sent_at = time.monotonic()
@@ -134,7 +139,7 @@ class Worker:
             return None, QUOTA_PAUSE
         except BackendUnavailable as error:
             # The answer to a claim may be lost while the claim was done: look into the held list first.
-            self._answer_lost = True
+            self._recovery.answer_lost = True
             self._outage_pause = min(2 * self._outage_pause, OUTAGE_LIMIT)
             structlog.get_logger().warning("queue_unavailable", problem=str(error), pause_seconds=self._outage_pause)
             return None, self._outage_pause
@@ -153,22 +158,6 @@ class Worker:
         self._announcer.announce(Message("poll", waiting=waiting))
         return waiting
 
-    async def _return_lost_claims(self) -> None:
-        """Queue again what lies in the held list without our knowledge.
-
-        Taking it on as it lies there would race with a reaper if the lease lapsed meanwhile; the move does not.
-        """
-        self._answer_lost = False  # at once, because an ending may lose another answer during the look-up
-        known = [claim.element for claim in self._held]
-        try:
-            for claim in await self._queue.held():
-                if claim.element not in known:
-                    await self._queue.requeue(claim, "the answer to its claim was lost", charged=False)
-                    structlog.get_logger().info("lost_claim_returned")
-        except Retry:
-            self._answer_lost = True
-            raise
-
     def _begin(self, claim: Claim, ending: Ending) -> None:
         task = asyncio.create_task(self._end(claim, ending))
         self._endings.add(task)
@@ -180,7 +169,7 @@ class Worker:
         except (Retry, BackendRefused) as error:
             # The command may or may not have been done; what is still in the held list is found by the look-up.
             structlog.get_logger().warning("ending_unconfirmed", problem=str(error))
-            self._answer_lost = True
+            self._recovery.answer_lost = True
         except Restart as error:
             self._give_up(error)
         # Not in a `finally`: when cancelled, the claim is still held and is handed back by the drain.
@@ -246,28 +235,6 @@ class Worker:
             structlog.get_logger().warning("hand_back_failed", queue=claim.queue, problem=str(error))
             return
         structlog.get_logger().warning("job_handed_back", queue=claim.queue)
-
-    async def _reap(self) -> None:
-        """Hand back what others left behind, at boot and from time to time."""
-        waited = 0.0
-        for moment in REAP_SECONDS:
-            await asyncio.sleep(moment - waited)
-            waited = moment
-            await self._reap_once()
-        while True:
-            await asyncio.sleep(REAP_INTERVAL)
-            await self._reap_once()
-            # A claim that Redis executed after the look-up shows only now.
-            self._answer_lost = True
-
-    async def _reap_once(self) -> None:
-        try:
-            jobs = await self._queue.reap()
-        except (Retry, BackendRefused) as error:
-            structlog.get_logger().warning("reaping_failed", problem=str(error))
-            return
-        if jobs:
-            structlog.get_logger().warning("abandoned_jobs_requeued", jobs=jobs)
 
     def _say(self, state: WorkerState) -> None:
         self._announcer.announce(Message("state", state=state))

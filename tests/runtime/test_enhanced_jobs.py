@@ -18,6 +18,10 @@ FAILED = EnhancementFailed("the rewritten prompt is empty")
 ENHANCED = payload("job-1", "image7b_fast_enhanced")
 
 
+def nothing_wrong(_prompt: str) -> None:
+    pass
+
+
 def scene_with(folder: Path, *answers: str | Exception) -> tuple[Scene, FakeEnhancer]:
     enhancer = FakeEnhancer(*answers)
     scene = Scene(folder, queue="wan_queue", enhancer=enhancer)
@@ -60,10 +64,20 @@ async def test_after_two_failures_the_original_prompt_is_drawn_and_the_result_sa
 
 @story
 async def test_what_the_rewriter_wrote_goes_through_the_content_policy_too(tmp_path: Path) -> None:
-    scene, _ = scene_with(tmp_path, "something forbidden")
+    """A rewriting that the gate refuses is no rewriting; the user's own prompt has passed it."""
+    scene, enhancer = scene_with(tmp_path, "something forbidden", "something forbidden")
     await scene.run_until_idle()
-    assert scene.engine.requests == []
-    assert scene.failure().metadata["error_type"] == "content_policy"
+    assert len(enhancer.calls) == 2
+    assert [request.prompt for request in scene.engine.requests] == ["a lighthouse"]
+    assert scene.reporter.last().metadata["prompt_enhanced"] is False
+
+
+@story
+async def test_a_bug_in_the_rewriter_costs_the_rewriting_and_not_the_job(tmp_path: Path) -> None:
+    scene, _ = scene_with(tmp_path, RuntimeError("a bug"), RuntimeError("a bug"))
+    await scene.run_until_idle()
+    assert [request.prompt for request in scene.engine.requests] == ["a lighthouse"]
+    assert "internal error" in scene.reporter.last().metadata["enhancement_problem"]
 
 
 @story
@@ -100,20 +114,20 @@ class _Clock:
 def test_both_tries_share_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enhancement, "time", _Clock(step=20.0))
     enhancer = FakeEnhancer(FAILED, FAILED)
-    asyncio.run(enhance_prompt(job_of(ENHANCED), enhancer, seed=7, limit_seconds=60.0))
+    asyncio.run(enhance_prompt(job_of(ENHANCED), enhancer, check=nothing_wrong, seed=7, limit_seconds=60.0))
     assert [call.time_limit for call in enhancer.calls] == [40.0, 20.0]
 
 
 def test_a_first_try_that_used_up_the_limit_gets_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enhancement, "time", _Clock(step=35.0))
     enhancer = FakeEnhancer(FAILED, "too late")
-    result = asyncio.run(enhance_prompt(job_of(ENHANCED), enhancer, seed=7, limit_seconds=60.0))
+    result = asyncio.run(enhance_prompt(job_of(ENHANCED), enhancer, check=nothing_wrong, seed=7, limit_seconds=60.0))
     assert len(enhancer.calls) == 1
     assert (result.prompt, result.enhanced, result.problem) == ("a lighthouse", False, "the rewritten prompt is empty")
 
 
 def test_without_any_time_the_original_prompt_is_used() -> None:
     enhancer = FakeEnhancer("too late")
-    result = asyncio.run(enhance_prompt(job_of(ENHANCED), enhancer, seed=7, limit_seconds=0.0))
+    result = asyncio.run(enhance_prompt(job_of(ENHANCED), enhancer, check=nothing_wrong, seed=7, limit_seconds=0.0))
     assert enhancer.calls == []
     assert (result.prompt, result.enhanced, result.problem) == ("a lighthouse", False, "no time was left")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ourvidz_worker.errors import BackendRefused, BackendUnavailable, Fenced, PoisonedContext
+from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, Fenced, PoisonedContext
 from ourvidz_worker.runtime import lease
 from ourvidz_worker.runtime import worker as worker_module
 from tests.runtime.scene import Scene, payload
@@ -199,6 +199,56 @@ async def test_a_poisoned_card_is_told_even_when_the_queue_is_out_of_reach(tmp_p
     async with scene.ending_with(PoisonedContext):
         pass
     assert len(scene.held()) == 1
+
+
+WRONG_KEY = "check SUPABASE_SERVICE_KEY"
+
+
+@story
+async def test_a_wrong_key_stops_the_generation_whose_result_could_not_be_reported(tmp_path: Path) -> None:
+    """Gateway 401: configuration (contract section 5). The queue must not be failed job by job because of it."""
+    scene = Scene(tmp_path)
+    elements = [json.dumps(payload("job-1")), json.dumps(payload("job-2"))]
+    scene.submit(*elements)
+    for status in ("processing", "completed"):
+        scene.reporter.script.fail_next(status, *(ConfigurationError(WRONG_KEY) for _ in elements))
+    announcing, drawing = scene.reporter.script.hold("processing"), scene.engine.hold_at(2)
+    async with scene.ending_with(ConfigurationError, match=WRONG_KEY):
+        await drawing.reached()
+        announcing.open()
+        await interrupted(scene)
+        drawing.open()
+    assert sorted(scene.redis.queue) == elements, "both are as they were"
+    assert scene.held() == []
+    assert scene.reporter.callbacks == []
+    assert [m.step for m in scene.listener.messages if m.kind == "step" and m.job_id == "job-1"] == [1]
+
+
+@pytest.mark.parametrize("operation", ["put", "completed"])
+@story
+async def test_a_wrong_key_at_delivery_hands_the_job_back_and_keeps_its_result(tmp_path: Path, operation: str) -> None:
+    scene = Scene(tmp_path)
+    element = json.dumps(payload())
+    scene.submit(element)
+    script = scene.store.script if operation == "put" else scene.reporter.script
+    script.fail_next(operation, ConfigurationError(WRONG_KEY))
+    async with scene.ending_with(ConfigurationError, match=WRONG_KEY):
+        pass
+    assert scene.redis.queue == [element]
+    assert scene.statuses() == ["processing"]
+    assert scene.spool.find("job-1") is not None
+
+
+@story
+async def test_a_wrong_key_while_a_failure_is_reported_hands_the_job_back(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    element = json.dumps(payload(config={"num_images": 2}))
+    scene.submit(element)
+    scene.reporter.script.fail_next("failed", ConfigurationError(WRONG_KEY))
+    async with scene.ending_with(ConfigurationError, match=WRONG_KEY):
+        pass
+    assert scene.redis.queue == [element]
+    assert scene.dead() == []
 
 
 @pytest.mark.usefixtures("eager_lease")

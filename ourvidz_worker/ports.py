@@ -166,7 +166,10 @@ class Engine(Protocol):
         """Bring the weights onto the device; raises `ConfigurationError` when they are missing or unfit."""
 
     def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
-        """Draw. Raises `GenerationFailed` (or `OutOfMemory`), `BadJob`, `PoisonedContext`, or what `on_step` raises."""
+        """Draw. Raises `OutOfMemory`, `OutputInvalid`, `BadJob`, `PoisonedContext`, or what `on_step` raises.
+
+        Whatever else a model library raises is a bug for the log and an internal error for the user.
+        """
 
     def memory(self) -> GpuMemory | None:
         """The card's memory since the last call, or None without a card."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ourvidz_worker.errors import ConfigurationError, GenerationFailed, OutOfMemory, PoisonedContext, WorkerError
+from ourvidz_worker.errors import ConfigurationError, OutOfMemory, PoisonedContext
 from ourvidz_worker.ports import GpuMemory
 
 GB = 10**9
@@ -51,27 +51,22 @@ def free_cache() -> None:
 
 @contextmanager
 def classified_errors(engine: str) -> Iterator[None]:
-    """Turn what a model library raises into `OutOfMemory`, `PoisonedContext` or `GenerationFailed`.
-
-    Our own errors and interruptions pass as they are.
-    """
+    """Turn what CUDA raises into `OutOfMemory` or `PoisonedContext`; everything else passes as it is."""
     try:
         yield
-    except WorkerError:
-        raise
-    except Exception as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise OutOfMemory(f"the card's memory does not suffice for this job in {engine}") from error
-        if is_poisoned(error):
-            raise PoisonedContext(
-                f"CUDA refuses further work in this process after an error in {engine}: {_first_line(error)}"
-            ) from error
-        raise GenerationFailed(f"{engine} failed: {type(error).__name__}: {_first_line(error)}") from error
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(f"the card's memory does not suffice for this job in {engine}") from error
+    except RuntimeError as error:
+        if not is_poisoned(error):
+            raise
+        raise PoisonedContext(
+            f"CUDA refuses further work in this process after an error in {engine}: {_first_line(error)}"
+        ) from error
 
 
-def is_poisoned(error: Exception) -> bool:
+def is_poisoned(error: RuntimeError) -> bool:
     """After an asynchronous CUDA error every later call in the process fails as well."""
-    return isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
 
 
 def _first_line(error: Exception) -> str:

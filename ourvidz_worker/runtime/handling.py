@@ -205,7 +205,9 @@ class Handler:
         """Tell the product; when it cannot be told, see that the job is not lost and return False."""
         # The sentence of a refused prompt says nothing of the prompt, so it may be logged like any other.
         kind = "job_refused" if isinstance(error, BadJob | ContentRefused) else "job_failed"
-        structlog.get_logger().warning(kind, job_id=job_id, error_type=error.error_type, problem=str(error))
+        structlog.get_logger().warning(
+            kind, job_id=job_id, error_type=error.error_type, problem=str(error), exc_info=error.__cause__
+        )
         try:
             await self._courier.report_failure(job_id, error, job)
         except (RowMissing, BackendRefused) as refusal:

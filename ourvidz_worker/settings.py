@@ -91,6 +91,12 @@ class Settings(BaseSettings):
             raise ValueError("must name sdxl, wan, or both")
         return workers
 
+    @field_validator("supabase_url", "supabase_service_key", "redis_rest_url", "redis_rest_token", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        """A line end from a secret file would end up in a header."""
+        return value.strip() if isinstance(value, str) else value
+
     @field_validator("supabase_url", "redis_rest_url")
     @classmethod
     def _check_address(cls, value: str) -> str:

@@ -239,3 +239,10 @@ def test_paths_are_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert settings.models_dir == tmp_path / "MODELS_DIR"
     assert settings.config_dir == tmp_path / "CONFIG_DIR"
     assert settings.status_file == tmp_path / "STATUS_FILE"
+
+
+def test_a_line_end_from_a_secret_file_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, f" {value}\n")
+    settings = load_settings()
+    assert settings.redis_rest_token.get_secret_value() == TOKEN

@@ -16,8 +16,8 @@ from ourvidz_worker.cli.report import FINAL
 _CURES = {
     "SUPABASE_URL": "the project's address",
     "SUPABASE_ANON_KEY": "the project's anonymous key",
-    "OURVIDZ_DEMO_EMAIL": "the account to sign in with",
-    "OURVIDZ_DEMO_PASSWORD": "the account's password",
+    "OURVIDZ_USER_EMAIL": "the account to sign in with",
+    "OURVIDZ_USER_PASSWORD": "the account's password",
 }
 _LOOK_SECONDS = 1.0
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _submit(arguments: argparse.Namespace) -> int:
     client = await acreate_client(os.environ["SUPABASE_URL"], os.environ["SUPABASE_ANON_KEY"])
     await client.auth.sign_in_with_password(
-        {"email": os.environ["OURVIDZ_DEMO_EMAIL"], "password": os.environ["OURVIDZ_DEMO_PASSWORD"]}
+        {"email": os.environ["OURVIDZ_USER_EMAIL"], "password": os.environ["OURVIDZ_USER_PASSWORD"]}
     )
     answer = await client.functions.invoke(
         "queue-job", {"body": {"jobType": arguments.type, "metadata": _metadata(arguments)}}

@@ -105,8 +105,8 @@ class EmbeddedBackend:
             "SUPABASE_ANON_KEY": self.keys.anon_key,
             "UPSTASH_REDIS_REST_URL": self.url + PREFIX,
             "UPSTASH_REDIS_REST_TOKEN": self.keys.redis_token,
-            "OURVIDZ_DEMO_EMAIL": DEMO_EMAIL,
-            "OURVIDZ_DEMO_PASSWORD": self.keys.demo_password,
+            "OURVIDZ_USER_EMAIL": DEMO_EMAIL,
+            "OURVIDZ_USER_PASSWORD": self.keys.demo_password,
             **({"JOB_CALLBACK_SECRET": self._callback_secret} if self._profile == "2026-02" else {}),
         }
 

@@ -31,9 +31,9 @@ class Courier:
                 raise outcome
         await self._reporter.report(result.callback)
 
-    async def report_failure(self, job_id: str, error: WorkerError, job: Job | None = None) -> None:
+    async def report_failure(self, job_id: str, error: WorkerError, *, attempt: int, job: Job | None = None) -> None:
         await self._reporter.report(
-            Callback(job_id, "failed", error_message=str(error), metadata=failure_metadata(job, error))
+            Callback(job_id, "failed", error_message=str(error), metadata=failure_metadata(job, error, attempt=attempt))
         )
 
     async def close(self) -> None:

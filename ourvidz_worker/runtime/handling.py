@@ -209,7 +209,7 @@ class Handler:
             kind, job_id=job_id, error_type=error.error_type, problem=str(error), exc_info=error.__cause__
         )
         try:
-            await self._courier.report_failure(job_id, error, job)
+            await self._courier.report_failure(job_id, error, attempt=claim.delivery.attempt, job=job)
         except (RowMissing, BackendRefused) as refusal:
             await self._put_aside(claim, job_id, refusal, progress, because=str(error))
             return False

@@ -66,6 +66,7 @@ def result_metadata(
     return {**generation.details, **metadata}
 
 
-def failure_metadata(job: Job | None, error: WorkerError) -> dict[str, Any]:
+def failure_metadata(job: Job | None, error: WorkerError, *, attempt: int) -> dict[str, Any]:
+    """`job` is None when its payload could not be read."""
     known = job_metadata(job) if job else {"worker_version": __version__}
-    return {**known, "error_type": error.error_type, "retryable": error.retryable}
+    return {**known, "attempt": attempt, "error_type": error.error_type, "retryable": error.retryable}

@@ -48,7 +48,7 @@ def user(backend: RunningBackend) -> Iterator[Client]:
     with httpx.Client(timeout=10) as client:
         signed_in = create_client(backend.url, environment["SUPABASE_ANON_KEY"], _options(client))
         signed_in.auth.sign_in_with_password(
-            {"email": environment["OURVIDZ_DEMO_EMAIL"], "password": environment["OURVIDZ_DEMO_PASSWORD"]}
+            {"email": environment["OURVIDZ_USER_EMAIL"], "password": environment["OURVIDZ_USER_PASSWORD"]}
         )
         yield signed_in
 

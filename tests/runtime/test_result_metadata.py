@@ -138,7 +138,7 @@ def test_metadata_is_json() -> None:
 def test_a_failure_says_its_type_and_whether_a_repeat_may_help(
     error: WorkerError, error_type: str, *, retryable: bool
 ) -> None:
-    metadata = failure_metadata(job_of(SDXL_3), error)
+    metadata = failure_metadata(job_of(SDXL_3), error, attempt=1)
     assert metadata == {
         "model_type": "sdxl",
         "worker_version": __version__,
@@ -149,8 +149,8 @@ def test_a_failure_says_its_type_and_whether_a_repeat_may_help(
 
 
 def test_a_payload_that_is_no_job_still_gets_a_failure() -> None:
-    metadata = failure_metadata(None, BadJob("type is missing", field="type"))
-    assert metadata == {"worker_version": __version__, "error_type": "bad_job", "retryable": False}
+    metadata = failure_metadata(None, BadJob("type is missing", field="type"), attempt=2)
+    assert metadata == {"worker_version": __version__, "attempt": 2, "error_type": "bad_job", "retryable": False}
 
 
 def test_what_is_known_before_anything_was_drawn() -> None:

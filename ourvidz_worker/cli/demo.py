@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -13,28 +12,18 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from ourvidz_worker.cli.recorded import Recording, read_recordings, submit_recording
+from ourvidz_worker.cli.recorded import Recording, run_recordings, submit_recording
 from ourvidz_worker.cli.replay import ChangeLines
 from ourvidz_worker.cli.report import build_report, print_table, write_report
 from ourvidz_worker.cli.session import Progress, Session, families_of, running_session, scratch_folder
 from ourvidz_worker.cli.wiring import chosen_files, read_configuration
-from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.local.server import PortTaken
 
 DEFAULT_PORT = 8787
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        recordings = read_recordings(arguments.files)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    try:
-        return asyncio.run(_demo(recordings, arguments))
-    except (ConfigurationError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    return run_recordings(arguments, _demo)
 
 
 async def _demo(recordings: list[Recording], arguments: argparse.Namespace) -> int:

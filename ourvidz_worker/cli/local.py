@@ -11,12 +11,13 @@ import sys
 from ourvidz_worker.cli.wiring import chosen_files, read_configuration
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.local.backend import EmbeddedBackend
+from ourvidz_worker.local.redis_commands import RedisUnreachable
 
 
 def run(arguments: argparse.Namespace) -> int:
     try:
         return asyncio.run(_serve(arguments))
-    except (ConfigurationError, OSError) as error:
+    except (ConfigurationError, RedisUnreachable, OSError) as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ from urllib.parse import urlsplit
 
 from ourvidz_worker.contract.envelope import open_delivery, open_payload
 from ourvidz_worker.contract.payload_error import PayloadError
+from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.local.backend import EmbeddedBackend
+from ourvidz_worker.local.redis_commands import RedisUnreachable
 
 REFERENCE_BUCKET = "reference_images"
 REFERENCE_NAMES = (
@@ -48,6 +53,22 @@ def read_recordings(files: list[Path]) -> list[Recording]:
     if problems:
         raise ValueError("\n".join(problems))
     return recordings
+
+
+def run_recordings(
+    arguments: argparse.Namespace, play: Callable[[list[Recording], argparse.Namespace], Coroutine[Any, Any, int]]
+) -> int:
+    """The exit code of `play`, or 2 for files without a job and 1 where the backend cannot be started."""
+    try:
+        recordings = read_recordings(arguments.files)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return asyncio.run(play(recordings, arguments))
+    except (ConfigurationError, RedisUnreachable, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 async def submit_recording(recording: Recording, backend: EmbeddedBackend) -> str:

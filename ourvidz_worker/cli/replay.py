@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from ourvidz_worker.cli.recorded import Recording, read_recordings, submit_recording
+from ourvidz_worker.cli.recorded import Recording, run_recordings, submit_recording
 from ourvidz_worker.cli.report import build_report, print_table, write_report
 from ourvidz_worker.cli.session import Progress, families_of, running_session, scratch_folder
 from ourvidz_worker.cli.wiring import chosen_files, read_configuration
-from ourvidz_worker.errors import ConfigurationError
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        recordings = read_recordings(arguments.files)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    try:
-        return asyncio.run(_replay(recordings, arguments))
-    except (ConfigurationError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    return run_recordings(arguments, _replay)
 
 
 async def _replay(recordings: list[Recording], arguments: argparse.Namespace) -> int:

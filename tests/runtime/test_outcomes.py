@@ -19,7 +19,8 @@ from ourvidz_worker.errors import (
     RowMissing,
     RowNotLinked,
 )
-from ourvidz_worker.runtime.handling import INTERNAL, MAX_ATTEMPTS
+from ourvidz_worker.runtime.endings import INTERNAL
+from ourvidz_worker.runtime.handling import MAX_ATTEMPTS
 from tests.runtime.scene import Scene, payload, spooled
 from tests.support.stories import story
 from tests.support.waiting import eventually

@@ -19,6 +19,7 @@ from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import JobQueue, ReferenceSource
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler
+from ourvidz_worker.runtime.patient_queue import PatientQueue
 from ourvidz_worker.runtime.policy import ContentPolicy
 from ourvidz_worker.runtime.spool import Spool
 from ourvidz_worker.runtime.studio import Studio
@@ -59,8 +60,8 @@ def read_configuration(files: ConfigFiles) -> Configuration:
         raise ConfigurationError(str(error)) from error
 
 
-def build_queue(settings: Settings, queue: str, owner: str) -> UpstashQueue:
-    return UpstashQueue(
+def build_queue(settings: Settings, queue: str, owner: str) -> JobQueue:
+    upstash = UpstashQueue(
         url=settings.redis_rest_url,
         token=settings.redis_rest_token.get_secret_value(),
         queue=queue,
@@ -68,6 +69,8 @@ def build_queue(settings: Settings, queue: str, owner: str) -> UpstashQueue:
         pop_end=settings.pop_end,
         mode=settings.queue_mode,
     )
+    # Without held lists a repeated push would double the job.
+    return PatientQueue(upstash) if settings.queue_mode == "held" else upstash
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,8 +119,6 @@ def _reference_call(steered: Steering, canvas: Canvas, job: Job) -> dict[str, An
 
 def _details(job: Job, steered: Steering | None) -> dict[str, Any]:
     details: dict[str, Any] = {} if steered is None else dict(steered.details)
-    if job.requested_frames != job.num_frames:
-        details |= {"requested_frames": job.requested_frames, "num_frames": job.num_frames}
     if job.num_images > 1:
         details["batching"] = "one by one"
     return details

@@ -15,7 +15,7 @@ from rich.table import Table
 from ourvidz_worker.cli.recorded import Recording, run_recordings, submit_recording
 from ourvidz_worker.cli.replay import ChangeLines
 from ourvidz_worker.cli.report import build_report, print_table, write_report
-from ourvidz_worker.cli.session import Progress, Session, families_of, running_session, scratch_folder
+from ourvidz_worker.cli.rig import Progress, Rig, families_of, running_rig, scratch_folder
 from ourvidz_worker.cli.wiring import chosen_files, read_configuration
 from ourvidz_worker.local.server import PortTaken
 
@@ -47,25 +47,23 @@ async def _present(
     catalogue = read_configuration(chosen_files()).catalogue
     workers = families_of([recording.payload for recording in recordings], catalogue)
     log_file = data / "workers.log"
-    async with running_session(
-        catalogue=catalogue, workers=workers, data=data, port=port, log_file=log_file
-    ) as session:
-        console.print(f"results: {session.backend.url}    log: {log_file}", highlight=False)
-        job_ids = [await submit_recording(recording, session.backend) for recording in recordings]
-        watching = asyncio.create_task(_watch(session, job_ids, console, arguments.timeout))
+    async with running_rig(catalogue=catalogue, workers=workers, data=data, port=port, log_file=log_file) as rig:
+        console.print(f"results: {rig.backend.url}    log: {log_file}", highlight=False)
+        job_ids = [await submit_recording(recording, rig.backend) for recording in recordings]
+        watching = asyncio.create_task(_watch(rig, job_ids, console, arguments.timeout))
         interrupted = asyncio.create_task(stopping.wait())
         await asyncio.wait({watching, interrupted}, return_when=asyncio.FIRST_COMPLETED)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
-        report = build_report(session.backend, job_ids)
+        report = build_report(rig.backend, job_ids)
         print_table(report, console)
         if arguments.report:
             write_report(report, arguments.report)
-        if session.orchestrator.returncode is not None:
+        if rig.orchestrator.returncode is not None:
             console.print(
                 f"the orchestrator ended early; its log:\n{log_file.read_text()}", highlight=False, markup=False
             )
-        console.print(f"\nresults: {session.backend.url}", highlight=False)
+        console.print(f"\nresults: {rig.backend.url}", highlight=False)
         if not arguments.once and not stopping.is_set():
             console.print("press Ctrl-C to stop", highlight=False)
             await interrupted
@@ -73,11 +71,11 @@ async def _present(
     return 0 if report["ok"] else 1
 
 
-async def _watch(session: Session, job_ids: list[str], console: Console, seconds: float) -> bool:
+async def _watch(rig: Rig, job_ids: list[str], console: Console, seconds: float) -> bool:
     if not console.is_terminal:
-        return await session.watch(job_ids, ChangeLines(console).show, seconds=seconds)
+        return await rig.watch(job_ids, ChangeLines(console).show, seconds=seconds)
     with Live(console=console, refresh_per_second=8, transient=True) as live:
-        return await session.watch(job_ids, lambda jobs: live.update(_bars(jobs)), seconds=seconds)
+        return await rig.watch(job_ids, lambda jobs: live.update(_bars(jobs)), seconds=seconds)
 
 
 def _bars(jobs: list[Progress]) -> Table:

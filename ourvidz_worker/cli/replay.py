@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ourvidz_worker.cli.recorded import Recording, run_recordings, submit_recording
 from ourvidz_worker.cli.report import build_report, print_table, write_report
-from ourvidz_worker.cli.session import Progress, families_of, running_session, scratch_folder
+from ourvidz_worker.cli.rig import Progress, families_of, running_rig, scratch_folder
 from ourvidz_worker.cli.wiring import chosen_files, read_configuration
 
 
@@ -23,17 +23,17 @@ async def _replay(recordings: list[Recording], arguments: argparse.Namespace) ->
     catalogue = read_configuration(chosen_files()).catalogue
     workers = families_of([recording.payload for recording in recordings], catalogue)
     with scratch_folder() as data:
-        async with running_session(
+        async with running_rig(
             catalogue=catalogue,
             workers=workers,
             data=Path(data),
             redis_url=arguments.redis,
             profile=arguments.profile,
-        ) as session:
-            job_ids = [await submit_recording(recording, session.backend) for recording in recordings]
+        ) as rig:
+            job_ids = [await submit_recording(recording, rig.backend) for recording in recordings]
             lines = ChangeLines(console)
-            finished = await session.watch(job_ids, lines.show, seconds=arguments.timeout)
-            report = build_report(session.backend, job_ids)
+            finished = await rig.watch(job_ids, lines.show, seconds=arguments.timeout)
+            report = build_report(rig.backend, job_ids)
     if arguments.report:
         write_report(report, arguments.report)
     print_table(report, Console())

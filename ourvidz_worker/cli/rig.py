@@ -39,7 +39,7 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Session:
+class Rig:
     """A running backend and orchestrator."""
 
     backend: EmbeddedBackend
@@ -83,7 +83,7 @@ class Session:
 
 
 @asynccontextmanager
-async def running_session(
+async def running_rig(
     *,
     catalogue: Catalogue,
     workers: Sequence[str],
@@ -92,7 +92,7 @@ async def running_session(
     redis_url: str | None = None,
     profile: Any = "2025-07",
     log_file: Path | None = None,
-) -> AsyncIterator[Session]:
+) -> AsyncIterator[Rig]:
     """Start both, and stop both at the end. Raises `OSError` for a taken port."""
     backend = EmbeddedBackend(data=data, catalogue=catalogue, port=port, redis_url=redis_url, callback_profile=profile)
     await backend.start()
@@ -110,7 +110,7 @@ async def running_session(
             log_file,
         )
         try:
-            yield Session(backend, process, status_file)
+            yield Rig(backend, process, status_file)
         finally:
             await _stop(process)
     finally:

@@ -13,7 +13,8 @@ from ourvidz_worker.backend.storage_errors import Target
 from ourvidz_worker.errors import BackendUnavailable
 
 CHUNK_BYTES = 6 * 1024 * 1024
-_TUS = {"Tus-Resumable": "1.0.0"}
+# The store judges an overwrite on every request, the last chunk's included.
+_EVERY_REQUEST = {"Tus-Resumable": "1.0.0", "x-upsert": "true"}
 _VANISHED = (404, 410)
 _OFFSET_DISPUTED = (409, 423, 460)
 
@@ -71,7 +72,6 @@ class ResumableUpload:
         headers = {
             "Upload-Length": str(self._size),
             "Upload-Metadata": ",".join(f"{name} {_base64(value)}" for name, value in metadata.items()),
-            "x-upsert": "true",
         }
         answer = await self._request("POST", self._endpoint, headers)
         if answer.status_code != 201:
@@ -79,10 +79,10 @@ class ResumableUpload:
         location = answer.headers.get("Location")
         if not location:
             raise BackendUnavailable(f"storage began the upload of {self._target} without saying where")
-        # A proxy may have named itself there, and the service key belongs to the configured host alone.
-        return self._endpoint.join(location).copy_with(
-            scheme=self._endpoint.scheme, host=self._endpoint.host, port=self._endpoint.port
-        )
+        # The store names itself as it sees itself: behind a gateway its scheme, host and the path before the
+        # upload's id may be others, and the service key belongs to the configured host alone.
+        upload_id = httpx.URL(location).path.rstrip("/").rpartition("/")[2]
+        return self._endpoint.copy_with(path=f"{self._endpoint.path}/{upload_id}")
 
     async def _stored_bytes(self, location: httpx.URL) -> int:
         answer = await self._request("HEAD", location, {})
@@ -111,7 +111,7 @@ class ResumableUpload:
         self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None = None
     ) -> httpx.Response:
         try:
-            return await self._http.request(method, url, headers={**_TUS, **headers}, content=content)
+            return await self._http.request(method, url, headers={**_EVERY_REQUEST, **headers}, content=content)
         except httpx.HTTPError as error:
             raise self._target.unanswered(error) from error
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,6 @@ class Rig:
     backend: EmbeddedBackend
     orchestrator: asyncio.subprocess.Process
     status_file: Path
-    types: dict[str, str] = field(default_factory=dict)
 
     async def watch(self, job_ids: Sequence[str], seen: Callable[[list[Progress]], None], *, seconds: float) -> bool:
         """Call `seen` on every change until all jobs are over; False when the time or the orchestrator ended first."""

@@ -65,14 +65,13 @@ class Resumable:
         """Check the destination and open an upload; a body that comes along is its first chunk."""
         named = _metadata(request.headers.get("upload-metadata", ""))
         length = _whole(request, "upload-length")
-        upsert = request.headers.get("x-upsert", "").lower() == "true"
         destination = self._store.admit(
             self._identify(request),
             named.get("bucketName", ""),
             named.get("objectName", ""),
             named.get("contentType", "application/octet-stream"),
             cache_control=f"max-age={named.get('cacheControl', '3600')}",
-            upsert=upsert,
+            upsert=_overwrites(request),
         )
         if destination.limit_bytes is not None and length > destination.limit_bytes:
             raise TusError(413, "Maximum size exceeded")
@@ -84,7 +83,6 @@ class Resumable:
                 "media_type": destination.media_type,
                 "cache_control": destination.cache_control,
                 "length": length,
-                "upsert": upsert,
             },
         )
         self._file(upload).touch()
@@ -137,7 +135,7 @@ class Resumable:
                     file.truncate(offset)
                 raise
             if offset + expected == upload["length"]:
-                self._store.accept(_destination(upload), path)
+                self._store.accept(_destination(upload, upsert=_overwrites(request)), path)
                 self._forget(upload)
             return int(offset + expected)
 
@@ -225,7 +223,10 @@ def _whole(request: Request, header: str) -> int:
     return int(value)
 
 
-def _destination(upload: Row) -> Destination:
-    return Destination(
-        upload["bucket_id"], upload["name"], upload["media_type"], None, upload["cache_control"], upload["upsert"]
-    )
+def _overwrites(request: Request) -> bool:
+    """The real store asks this of every request, the last chunk's included."""
+    return request.headers.get("x-upsert", "").lower() == "true"
+
+
+def _destination(upload: Row, *, upsert: bool) -> Destination:
+    return Destination(upload["bucket_id"], upload["name"], upload["media_type"], None, upload["cache_control"], upsert)

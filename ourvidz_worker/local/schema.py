@@ -217,7 +217,6 @@ UPLOADS = Table(
         "media_type": Kind.TEXT,
         "cache_control": Kind.TEXT,
         "length": Kind.INTEGER,
-        "upsert": Kind.BOOL,
         "created_at": Kind.TIME,
     },
     make=NEW,

@@ -29,8 +29,13 @@ def opened(
     return http.post(ENDPOINT, headers=headers)
 
 
-def sent(http: httpx.Client, location: str, offset: int, chunk: bytes) -> httpx.Response:
-    headers = {**TUS, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+def sent(http: httpx.Client, location: str, offset: int, chunk: bytes, *, upsert: str = "false") -> httpx.Response:
+    headers = {
+        **TUS,
+        "Upload-Offset": str(offset),
+        "Content-Type": "application/offset+octet-stream",
+        "x-upsert": upsert,
+    }
     return http.patch(location, content=chunk, headers=headers)
 
 
@@ -115,6 +120,15 @@ def test_exists_without_upsert_is_409(http: httpx.Client) -> None:
     location = opened(http, 3).headers["location"]
     sent(http, location, 0, b"abc")
     assert opened(http, 3, upsert="false").status_code == 409
+
+
+@pytest.mark.parametrize(("upsert", "status"), [("true", 204), ("false", 409)])
+def test_an_overwrite_is_judged_on_the_last_chunk_too(http: httpx.Client, upsert: str, status: int) -> None:
+    """The real store asks for `x-upsert` on every request of an upload."""
+    for content in (b"first", b"again"):
+        location = opened(http, len(content)).headers["location"]
+        answer = sent(http, location, 0, content, upsert=upsert)
+    assert answer.status_code == status
 
 
 def test_a_bad_token_is_refused(backend: RunningBackend) -> None:

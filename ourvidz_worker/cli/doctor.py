@@ -21,6 +21,7 @@ from rich.table import Table
 from ourvidz_worker import __version__
 from ourvidz_worker.backend.health import Finding, check_callback, check_redis, check_storage
 from ourvidz_worker.cli.wiring import Configuration, chosen_files, read_configuration
+from ourvidz_worker.engines.assembly import NO_DEMO_MODELS
 from ourvidz_worker.engines.weights import missing_weights
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.settings import Settings, load_settings
@@ -104,6 +105,10 @@ def _models(settings: Settings, configuration: Configuration) -> Iterator[Diagno
     else:
         used = f"{memory.used_gb:.1f} of {memory.total_gb:.1f} GB in use"
         yield Diagnosis("card", Finding(ok=True, sentence=f"the card answers, {used}"))
+    if settings.models == "demo":
+        sentence, _, cure = NO_DEMO_MODELS.partition("; ")
+        yield Diagnosis("models", Finding(ok=False, sentence=sentence, cure=cure))
+        return
     if settings.models != "real":
         yield Diagnosis("models", Finding(ok=True, sentence=f"OURVIDZ_MODELS={settings.models}: no weights are needed"))
         return

@@ -21,6 +21,8 @@ from ourvidz_worker.ports import Engine, MediaEncoder, PromptEnhancer
 
 Selection = Literal["real", "tiny", "testcard", "demo"]
 
+NO_DEMO_MODELS = "OURVIDZ_MODELS=demo: no trained small models ship with this version; choose real, tiny or testcard"
+
 
 @dataclass(frozen=True, slots=True)
 class Engines:
@@ -63,9 +65,7 @@ def assemble(
             require = partial(require_weights, models, models_dir)
             engine, enhancer = _model_engines(family, models, models_dir, require, prompts)
         case "demo":
-            raise ConfigurationError(
-                "OURVIDZ_MODELS=demo: no trained small models ship with this version; choose real, tiny or testcard"
-            )
+            raise ConfigurationError(NO_DEMO_MODELS)
     return Engines(engine, FileEncoder(), enhancer)
 
 

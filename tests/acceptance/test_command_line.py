@@ -96,6 +96,13 @@ def test_the_demo_models_are_not_a_silent_fallback(tmp_path: Path) -> None:
     assert "OURVIDZ_MODELS=demo" in result.stderr
 
 
+def test_the_doctor_says_so_too(tmp_path: Path) -> None:
+    with RunningBackend(tmp_path / "backend") as backend:
+        result = run_command("doctor", environment={**backend.environment(), "OURVIDZ_MODELS": "demo"})
+    assert result.returncode == 1
+    assert "no trained small models ship with this version" in result.stdout
+
+
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -37,7 +37,7 @@ class BucketLimit:
 
 
 class BucketLimits:
-    """The catalogue's limits, narrowed by what the server says; asked once per bucket."""
+    """What the server says, asked once per bucket; the catalogue where it says nothing."""
 
     def __init__(self, client: AsyncClient, buckets: Mapping[str, Bucket], timeout_seconds: float) -> None:
         self._client = client
@@ -66,9 +66,8 @@ class BucketLimits:
         except (StorageApiError, httpx.HTTPError, TimeoutError, ValueError, TypeError):
             # The look-up only spares a vain upload: the upload itself will say what is wrong.
             return BucketLimit(limit, media_types)
-        told_limits = [bytes_ for bytes_ in (limit, told.file_size_limit) if bytes_]
         return BucketLimit(
-            min(told_limits, default=None),
+            told.file_size_limit or limit,
             tuple(told.allowed_mime_types) if told.allowed_mime_types else media_types,
         )
 

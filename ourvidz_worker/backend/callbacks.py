@@ -126,14 +126,14 @@ class CallbackReporter:
         relayed = answer.headers.get("x-relay-error", "").lower() == "true"
         if relayed or status >= 500 or status in (408, 425, 429):
             return BackendUnavailable(f"job-callback is out of reach: the gateway answered HTTP {status}")
-        message = _message(body)
+        message = _message(body) if body is not None else _plain_words(answer)
         if status == 404 and "Job not found" not in message:
             return ConfigurationError("job-callback answered 404: deploy the function, or correct SUPABASE_URL")
         if status in (401, 403):
             return ConfigurationError(self._refused_credentials(status, message))
-        if body is None:
+        if body is None and (status == 200 or not message):
             return BackendUnavailable(f"job-callback answered HTTP {status} without a JSON object")
-        if status == 200 and body.get("success") is not False:
+        if status == 200 and body is not None and body.get("success") is not False:
             return None
         return self._by_message(message or f"HTTP {status} without a reason")
 
@@ -160,7 +160,14 @@ def _json_object(answer: httpx.Response) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _message(body: dict[str, Any] | None) -> str:
+def _plain_words(answer: httpx.Response) -> str:
+    """The function of 2026-02 says some of its refusals in plain text; an HTML page is a proxy's."""
+    text = answer.text.strip()
+    plain = answer.headers.get("content-type", "").startswith("text/plain") and not text.startswith("<")
+    return text if plain else ""
+
+
+def _message(body: dict[str, Any]) -> str:
     """The function says `error`; Supabase's gateway says `message` or `msg`."""
-    words = [str((body or {}).get(name) or "") for name in ("error", "message", "msg")]
+    words = [str(body.get(name) or "") for name in ("error", "message", "msg")]
     return ": ".join(dict.fromkeys(filter(None, words)))

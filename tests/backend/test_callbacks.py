@@ -141,6 +141,7 @@ def test_a_row_that_is_never_linked_is_given_up_after_minutes(respx_mock: respx.
         refused(NO_ROW),
         refused("JSON object requested, multiple (or no) rows returned"),
         refused("Job not found", 404),
+        pytest.param(httpx.Response(404, text="Job not found"), id="the later profile's plain text"),
     ],
 )
 def test_a_missing_job_row_is_given_up_soon(respx_mock: respx.MockRouter, answer: httpx.Response) -> None:
@@ -230,6 +231,7 @@ def test_a_refused_signature_names_the_secret_to_set(respx_mock: respx.MockRoute
     "answer",
     [
         refused("Invalid status: done"),
+        pytest.param(httpx.Response(400, text="Invalid status: done"), id="the later profile's plain text"),
         httpx.Response(200, json={"success": False, "error": "Invalid status: done"}),
     ],
 )

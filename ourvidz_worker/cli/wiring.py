@@ -81,7 +81,6 @@ class BuiltWorker:
     queue: JobQueue
     courier: Courier
     references: ReferenceSource
-    studio: Studio
 
     async def close(self) -> None:
         await self.queue.close()
@@ -144,7 +143,7 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
         poll_seconds=settings.poll_interval(family),
         grace_period=settings.grace_period,
     )
-    return BuiltWorker(worker, queue, courier, references, studio)
+    return BuiltWorker(worker, queue, courier, references)
 
 
 def _adult_capable(family: ModelFamily, settings: Settings, models: ModelsConfig) -> bool:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ourvidz_worker import __version__
+from ourvidz_worker.control import ExitCode
+from ourvidz_worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
@@ -34,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         given = [worker]
     arguments = parser.parse_args(given)
     command = importlib.import_module(f"ourvidz_worker.cli.{arguments.module}")
-    code: int = command.run(arguments)
+    try:
+        code: int = command.run(arguments)
+    except ConfigurationError as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return ExitCode.CONFIGURATION
     return code
 
 

@@ -10,14 +10,12 @@ import sys
 import structlog
 
 from ourvidz_worker.backend.keys import new_owner
+from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.cli.wiring import build_queue, read_configuration
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
-from ourvidz_worker.control import ExitCode
-from ourvidz_worker.errors import ConfigurationError
-from ourvidz_worker.log import configure_logging
 from ourvidz_worker.runtime.worker import DELIVERY_GRACE
-from ourvidz_worker.settings import Settings, load_settings
+from ourvidz_worker.settings import Settings
 from ourvidz_worker.supervisor.child import Child, ChildSpec
 from ourvidz_worker.supervisor.orchestrator import Orchestrator
 from ourvidz_worker.supervisor.restarts import RestartPolicy
@@ -26,15 +24,8 @@ _STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grac
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    try:
-        settings = load_settings()
-        catalogue = read_configuration(ConfigFiles(settings.config_dir)).catalogue
-    except ConfigurationError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return ExitCode.CONFIGURATION
-    configure_logging(level=settings.log_level, log_format=settings.log_format, secrets=settings.secrets)
-    structlog.contextvars.bind_contextvars(worker="orchestrator")
-    return asyncio.run(_supervise(settings, catalogue))
+    settings = start_daemon("orchestrator")
+    return asyncio.run(_supervise(settings, read_configuration(ConfigFiles(settings.config_dir)).catalogue))
 
 
 async def _supervise(settings: Settings, catalogue: Catalogue) -> int:

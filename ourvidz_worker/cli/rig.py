@@ -35,7 +35,7 @@ class Progress:
 
     @property
     def over(self) -> bool:
-        return self.status in FINAL or self.status == "dead"
+        return self.status in FINAL
 
 
 @dataclass(slots=True)

@@ -11,26 +11,19 @@ import sys
 import structlog
 
 from ourvidz_worker.backend.keys import new_owner
+from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.cli.wiring import BuiltWorker, build_worker
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.control import CONTROL_FD_VARIABLE, OWNER_VARIABLE, ExitCode
 from ourvidz_worker.errors import ConfigurationError, Fenced, PoisonedContext
-from ourvidz_worker.log import configure_logging
 from ourvidz_worker.runtime.control_channel import ControlChannel
 from ourvidz_worker.runtime.progress import Silent
 from ourvidz_worker.runtime.worker import Worker
-from ourvidz_worker.settings import Settings, load_settings
+from ourvidz_worker.settings import Settings
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        settings = load_settings()
-    except ConfigurationError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return ExitCode.CONFIGURATION
-    configure_logging(level=settings.log_level, log_format=settings.log_format, secrets=settings.secrets)
-    structlog.contextvars.bind_contextvars(worker=arguments.family)
-    code = asyncio.run(_serve(arguments.family, settings))
+    code = asyncio.run(_serve(arguments.family, start_daemon(arguments.family)))
     # Not sys.exit: a model that is still loading, or a step that never ends, would hold the process here.
     sys.stdout.flush()
     sys.stderr.flush()

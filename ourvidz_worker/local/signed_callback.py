@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from typing import Any
 
+from ourvidz_worker.contract.callback import callback_signature
+from ourvidz_worker.contract.catalogue import MEDIA_TYPES, Media
 from ourvidz_worker.local.answers import Answer
 from ourvidz_worker.local.database import Database, Row
 from ourvidz_worker.local.job_callback import STATUSES
@@ -14,7 +15,6 @@ from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.schema import now
 
 SKIPPED = Answer(200, {"success": True, "skipped": True})
-MEDIA_TYPES = {"image": "image/png", "video": "video/mp4"}
 
 
 def signed_callback(database: Database, body: bytes, signature: str | None, secret: str) -> Answer:
@@ -22,7 +22,7 @@ def signed_callback(database: Database, body: bytes, signature: str | None, secr
 
     A job that is unknown or already finished is skipped with 200; refusals are plain text.
     """
-    expected = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    expected = callback_signature(body, secret)
     if signature is None or not hmac.compare_digest(signature.encode(), expected.encode()):
         return Answer(401, "Unauthorized")
     try:
@@ -65,7 +65,7 @@ def _record(database: Database, job: Row, call: Mapping[str, Any]) -> None:
 
 
 def _record_asset(database: Database, job: Row, index: int, asset: Mapping[str, Any]) -> None:
-    kind = "video" if str(asset["url"]).endswith(".mp4") else "image"
+    kind: Media = "video" if str(asset["url"]).endswith(".mp4") else "image"
     metadata = _object(asset.get("metadata"))
     seed = metadata.get("seed")
     database.insert(

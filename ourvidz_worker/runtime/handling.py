@@ -55,7 +55,7 @@ class Handler:
         announcer: Announcer,
         job_deadline: float,
     ) -> None:
-        self._queue = queue
+        self._queue_name = queue.name
         self._catalogue = catalogue
         self._studio = studio
         self._courier = courier
@@ -119,7 +119,8 @@ class Handler:
             await asyncio.wait({processing})
             # When this fails, the job is handed back once the process is gone.
             with contextlib.suppress(Retry, BackendRefused):
-                await self._queue.requeue(claim, str(error), charged=isinstance(error, PoisonedContext))
+                charged = isinstance(error, PoisonedContext)
+                await self._endings.hand_back(claim, str(error), progress, charged=charged)
             raise
         except WorkerError as error:
             ending = partial(self._endings.fail, claim, job, error, progress)
@@ -131,8 +132,8 @@ class Handler:
         return partial(_after, processing, ending)
 
     def _check(self, job: Job) -> None:
-        if job.type.queue != self._queue.name:
-            raise BadJob(f"{job.type.name} jobs belong on {job.type.queue}, this one came on {self._queue.name}")
+        if job.type.queue != self._queue_name:
+            raise BadJob(f"{job.type.name} jobs belong on {job.type.queue}, this one came on {self._queue_name}")
         self._studio.check(job)
 
     async def _announce_processing(self, job: Job) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from types import TracebackType
 from typing import Any, Self
 
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from ourvidz_worker.local.redis_commands import Command, RedisCommands
+from ourvidz_worker.local.redis_commands import RedisCommands
 from ourvidz_worker.local.redis_rest import PREFIX, RedisRest
 from ourvidz_worker.local.server import LocalServer
+from tests.support.loop_thread import LoopThread
 
 TOKEN = "conformance-token"
 
@@ -28,8 +27,7 @@ class RestLayer:
         self._redis = RedisCommands(redis_url)
         self._rest = RedisRest(self._redis, TOKEN)
         self._server = LocalServer(self, "127.0.0.1", 0)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="rest-layer")
+        self._loop = LoopThread("rest-layer")
 
     @property
     def url(self) -> str:
@@ -37,15 +35,15 @@ class RestLayer:
 
     async def execute(self, *command: str | bytes) -> Any:
         """A command past the REST layer, from any event loop."""
-        return await asyncio.wrap_future(self._submitted(command))
+        return await self._loop.submit(self._redis.execute(command))
 
     def reset(self) -> None:
         self.answers_to_lose = 0
-        self._submitted(["FLUSHALL"]).result(timeout=10)
+        self._loop.run(self._redis.execute(["FLUSHALL"]))
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(timeout=10)
+        self._loop.start()
+        self._loop.run(self._server.start())
         return self
 
     def __exit__(
@@ -54,13 +52,8 @@ class RestLayer:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(timeout=10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
-        self._loop.close()
-
-    def _submitted(self, command: Command) -> Any:
-        return asyncio.run_coroutine_threadsafe(self._redis.execute(command), self._loop)
+        self._loop.run(self._stop())
+        self._loop.stop()
 
     async def _stop(self) -> None:
         await self._server.stop()

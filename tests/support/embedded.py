@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +12,7 @@ from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.local import EmbeddedBackend
 from ourvidz_worker.local.prompts import Enhance
 from ourvidz_worker.local.schema import TABLES
+from tests.support.loop_thread import LoopThread
 
 T = TypeVar("T")
 
@@ -45,8 +44,7 @@ class RunningBackend:
             callback_profile=callback_profile,
             callback_secret=callback_secret,
         )
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="embedded-backend")
+        self._loop = LoopThread("embedded-backend")
 
     @property
     def url(self) -> str:
@@ -62,7 +60,7 @@ class RunningBackend:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result, from the server's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=60)
+        return self._loop.run(coroutine)
 
     def clear(self) -> None:
         """Empty the queues, rows and objects, as if newly started; keys, users and the catalogue's buckets stay."""
@@ -74,7 +72,7 @@ class RunningBackend:
         self.run(self.backend._redis.execute(["FLUSHDB"]))
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._loop.start()
         try:
             self.run(self.backend.start())
         except BaseException:
@@ -94,6 +92,4 @@ class RunningBackend:
         try:
             self.run(self.backend.stop())
         finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=10)
-            self._loop.close()
+            self._loop.stop()

@@ -1,0 +1,16 @@
+"""What every daemon does first: its settings, and its log."""
+
+from __future__ import annotations
+
+import structlog
+
+from ourvidz_worker.log import configure_logging
+from ourvidz_worker.settings import Settings, load_settings
+
+
+def start_daemon(name: str) -> Settings:
+    """Read the environment and set up the log under this name; raises `ConfigurationError`."""
+    settings = load_settings()
+    configure_logging(level=settings.log_level, log_format=settings.log_format, secrets=settings.secrets)
+    structlog.contextvars.bind_contextvars(worker=name)
+    return settings

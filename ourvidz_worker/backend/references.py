@@ -1,12 +1,18 @@
-"""Reference pictures over HTTP: into memory, with limits on bytes, time, redirects and pixels."""
+"""Reference pictures over HTTP: from allowed hosts alone, with limits on bytes, time, redirects and pixels."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import aclosing
 from urllib.parse import quote
 
 import httpx
 
+from ourvidz_worker.backend.addresses import Resolver, resolve
+from ourvidz_worker.backend.destinations import Destination, DestinationRefused, Destinations, host_of, shown_host
 from ourvidz_worker.backend.pictures import PictureUnusable, decode_picture
 from ourvidz_worker.backend.retrying import Sleep, retrying
 from ourvidz_worker.contract.job import Reference
@@ -17,12 +23,18 @@ _MIB = 1024 * 1024
 _CONNECT_SECONDS = 5.0
 _MAX_REDIRECTS = 3
 _WORTH_A_RETRY = frozenset({408, 425, 429})
+_HEADERS = {
+    "Accept-Encoding": "identity",  # the bytes on the wire are the bytes in memory
+    "User-Agent": "ourvidz_worker",
+}
 
 
 class HttpReferenceSource:
     """A `ReferenceSource`; `url` and `service_key` are the project's, for paths inside its buckets.
 
-    The key goes to the project's own storage and nowhere else: full URLs carry what they need to be read.
+    Full URLs lead to the project's own host or, with https, to one of `hosts` (`*.` entries as in
+    `reference_hosts`) where all its addresses are public; redirects, too. The key goes to the project's own
+    storage and nowhere else: full URLs carry what they need to be read.
     `total_seconds` bounds one download, `retry_seconds` the repeats after failures of the network.
     """
 
@@ -31,24 +43,32 @@ class HttpReferenceSource:
         *,
         url: str,
         service_key: str,
+        hosts: Sequence[str] = (),
         max_bytes: int = 20 * _MIB,
         max_pixels: int = 40_000_000,
         total_seconds: float = 20.0,
         retry_seconds: float = 3.0,
         sleep: Sleep = asyncio.sleep,
+        resolver: Resolver = resolve,
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._project = httpx.URL(url)
         self._service_key = service_key
+        self._destinations = Destinations(project=self._project, hosts=hosts, resolve=resolver)
         self._max_bytes = max_bytes
         self._max_pixels = max_pixels
         self._total_seconds = total_seconds
         self._retry_seconds = retry_seconds
         self._sleep = sleep
-        # Without compression the bytes on the wire are the bytes in memory.
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(total_seconds, connect=min(_CONNECT_SECONDS, total_seconds)),
-            headers={"Accept-Encoding": "identity"},
-            follow_redirects=False,
+        # A decoded picture may take a gigabyte on the way.
+        self._decoding = asyncio.Lock()
+        timeout = httpx.Timeout(total_seconds, connect=min(_CONNECT_SECONDS, total_seconds))
+        self._extensions = {"timeout": timeout.as_dict()}
+        # Without a client around it nothing is added: no cookies, no redirects, and no proxy that looks up the name.
+        self._http = httpx.AsyncHTTPTransport(
+            verify=ssl_context or httpx.create_ssl_context(),
+            # The pool knows a connection by its address, but its certificate was checked for one host name.
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     async def fetch(self, reference: Reference) -> ReferenceImage:
@@ -56,7 +76,8 @@ class HttpReferenceSource:
             self._download, reference
         )
         try:
-            pixels = await asyncio.to_thread(decode_picture, content, max_pixels=self._max_pixels)
+            async with self._decoding:
+                pixels = await asyncio.to_thread(decode_picture, content, max_pixels=self._max_pixels)
         except PictureUnusable as error:
             raise ReferenceUnusable(f"{reference.field} {error}") from error
         return ReferenceImage(reference, pixels)
@@ -66,24 +87,58 @@ class HttpReferenceSource:
 
     async def _download(self, reference: Reference) -> bytes:
         try:
-            async with asyncio.timeout(self._total_seconds):
-                return await self._follow(reference)
+            return await self._follow(reference)
+        except DestinationRefused as error:
+            raise ReferenceUnusable(f"{reference.field} {error}") from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise ReferenceUnusable(f"{reference.field} leads to something that is no URL") from error
-        except (TimeoutError, httpx.HTTPError) as error:
-            # The address may hold a signed token; the kind of failure has to do.
-            raise BackendUnavailable(f"{reference.field} could not be downloaded ({type(error).__name__})") from error
 
     async def _follow(self, reference: Reference) -> bytes:
+        ends = asyncio.get_running_loop().time() + self._total_seconds
         in_bucket = "://" not in reference.source
-        url = self._bucket_url(reference.source) if in_bucket else _parsed(reference, reference.source)
+        url = self._bucket_url(reference.source) if in_bucket else httpx.URL(reference.source)
         for _ in range(_MAX_REDIRECTS + 1):
-            headers = self._credentials() if in_bucket and _origin(url) == _origin(self._project) else {}
-            async with self._http.stream("GET", url, headers=headers) as answer:
-                if not answer.has_redirect_location:
-                    return await self._content(reference, answer)
-                url = _parsed(reference, answer.headers["Location"], base=url)
+            headers = self._credentials() if in_bucket and self._destinations.is_project(url) else {}
+            try:
+                async with asyncio.timeout_at(ends):
+                    found = await self._hop(reference, url, headers)
+            except (OSError, httpx.HTTPError) as error:
+                # The address may hold a signed token; the host and the kind of failure have to do.
+                raise BackendUnavailable(
+                    f"{reference.field} could not be downloaded from {shown_host(url)} ({_kind(error)})"
+                ) from error
+            if isinstance(found, bytes):
+                return found
+            url = found
         raise ReferenceUnusable(f"{reference.field} redirects more than {_MAX_REDIRECTS} times")
+
+    async def _hop(self, reference: Reference, url: httpx.URL, headers: dict[str, str]) -> bytes | httpx.URL:
+        """What lies at a URL: the content, or the next URL to go to."""
+        destination = await self._destinations.find(url)
+        async with aclosing(await self._answer(destination, headers)) as answer:
+            if answer.has_redirect_location:
+                return url.join(answer.headers["Location"])
+            return await self._content(reference, answer)
+
+    async def _answer(self, destination: Destination, headers: dict[str, str]) -> httpx.Response:
+        """The answer from the first address that takes a connection.
+
+        The name is not looked up again: who owns it could answer differently the second time.
+        """
+        url = destination.url
+        failure: httpx.TransportError = httpx.ConnectError("the host has no address")
+        for address in destination.addresses:
+            request = httpx.Request(
+                "GET",
+                url.copy_with(host=address),
+                headers={**_HEADERS, **headers, "Host": url.netloc.decode("ascii")},
+                extensions={**self._extensions, "sni_hostname": host_of(url)},
+            )
+            try:
+                return await self._http.handle_async_request(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failure = error
+        raise failure
 
     async def _content(self, reference: Reference, answer: httpx.Response) -> bytes:
         status = answer.status_code
@@ -105,12 +160,13 @@ class HttpReferenceSource:
         return {"apikey": self._service_key, "Authorization": f"Bearer {self._service_key}"}
 
 
-def _parsed(reference: Reference, location: str, base: httpx.URL | None = None) -> httpx.URL:
-    url = base.join(location) if base else httpx.URL(location)
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ReferenceUnusable(f"{reference.field} leads to something else than http or https")
-    return url
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port  # httpx drops default ports
+def _kind(failure: BaseException) -> str:
+    """A failure of the network in a few words; the libraries wrap what they know into each other."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return "the name of the host is not known"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return "the certificate of the host is not valid"
+        cause = cause.__cause__ or cause.__context__
+    return type(failure).__name__

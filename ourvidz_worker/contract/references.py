@@ -23,14 +23,15 @@ _ROLE_SPELLINGS: dict[str, ReferenceRole] = {
     "end_frame": "end",
     "last_frame": "end",
 }
-_URL = re.compile(r"https?://[^\s/]+/[^\s\x00-\x1f\x7f]*", re.IGNORECASE)
+# Not a character that two readers of one address could take differently, and nobody's name or password.
+_URL = re.compile(r"https?://[^\s/\\@?#\x00-\x1f\x7f]+/[^\s\\\x00-\x1f\x7f]*", re.IGNORECASE)
 _BUCKET_PATH = re.compile(r"[A-Za-z0-9_-]+(/[^/\\\x00-\x1f?#]+)+")
 
 
 def parse_references(sections: Sections, job_type: JobType) -> tuple[Reference, ...]:
     """All references of a job, at most one per role.
 
-    Raises `PayloadError` for a source that is neither an http(s) URL nor a path inside a bucket, a strength
+    Raises `PayloadError` for a source that is neither a plain http(s) URL nor a path inside a bucket, a strength
     outside 0.1 to 1.0, an unknown role, a frame role on a still, and two references with the same role.
     """
     references = [*_named(sections), *_listed(sections)]
@@ -77,7 +78,10 @@ def _entry(entry: Any, field: str) -> Reference:
 def _reference(found: Found, role: ReferenceRole, strength: float) -> Reference:
     source = text(found)
     if not _URL.fullmatch(source) and not (_BUCKET_PATH.fullmatch(source) and ".." not in source.split("/")):
-        raise PayloadError(found.field, "must be an http(s) URL or a path that begins with its bucket")
+        raise PayloadError(
+            found.field,
+            "must be an http(s) URL without a user name, spaces or backslashes, or a path that begins with its bucket",
+        )
     return Reference(role=role, source=source, strength=strength, field=found.field)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from ourvidz_worker.contract.catalogue import Range
 from ourvidz_worker.contract.payload_error import PayloadError, shown
 
+MAX_PROSE_CHARACTERS = 10_000
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_SIZE = re.compile(r"\s*(\d{1,5})\s*[*x\u00d7]\s*(\d{1,5})\s*")
+_SIZE = re.compile(r"\s*([0-9]{1,5})\s*[*x\u00d7]\s*([0-9]{1,5})\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,18 @@ def section(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def text(found: Found) -> str:
-    """A string that can be stored: UTF-8 carries no lone surrogate, and PostgreSQL no NUL."""
+    """A string; one that could not be stored or sent on does not get this far (`strict_json`)."""
     if not isinstance(found.value, str):
         raise PayloadError(found.field, f"must be a string, got {shown(found.value)}")
-    if "\x00" in found.value or any("\ud800" <= character <= "\udfff" for character in found.value):
-        raise PayloadError(found.field, "holds a NUL character or half of a surrogate pair; send plain text")
     return found.value
+
+
+def prose(found: Found) -> str:
+    """A text for a model to read."""
+    value = text(found)
+    if len(value) > MAX_PROSE_CHARACTERS:
+        raise PayloadError(found.field, f"has {len(value)} characters; at most {MAX_PROSE_CHARACTERS} are accepted")
+    return value
 
 
 def identifier(found: Found) -> str:
@@ -99,8 +106,8 @@ def whole(found: Found, allowed: Range) -> int:
 
 
 def _spelled(value: Any, kind: Callable[[str], float]) -> Any:
-    """The number that a numeric string spells; Python's own `1_000` is no producer's spelling."""
-    if isinstance(value, str) and "_" not in value:
+    """The number that a numeric string spells; Python's `1_000` and other scripts' digits are no producer's."""
+    if isinstance(value, str) and value.isascii() and "_" not in value:
         try:
             return kind(value)
         except ValueError:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from ourvidz_worker.contract import fields
 from ourvidz_worker.contract.catalogue import Catalogue, JobType, Range
-from ourvidz_worker.contract.envelope import Delivery, open_payload
+from ourvidz_worker.contract.envelope import Delivery, job_id_of, open_payload
 from ourvidz_worker.contract.fields import Found, Sections, first_in
 from ourvidz_worker.contract.job import Job
-from ourvidz_worker.contract.payload_error import MalformedElement, PayloadError, shown
+from ourvidz_worker.contract.payload_error import PayloadError, shown
 from ourvidz_worker.contract.references import parse_references
 
 T = TypeVar("T")
@@ -19,7 +19,6 @@ T = TypeVar("T")
 ANY = Range(-math.inf, math.inf)
 NUM_IMAGES = (1, 3, 6)
 OLDEST_NUM_IMAGES = 6
-MAX_PROMPT_CHARACTERS = 10_000
 # Image i uses seed + i, and a generator's seed must stay below 2**63.
 MAX_SEED = 2**63 - 1 - max(NUM_IMAGES)
 
@@ -31,25 +30,12 @@ def parse_job(delivery: Delivery, catalogue: Catalogue) -> Job:
     the field for everything else that is wrong.
     """
     payload = open_payload(delivery.original)
-    job_id = _job_id(payload)
+    job_id = job_id_of(payload)
     try:
         return _parse(payload, job_id, delivery.attempt, catalogue)
     except PayloadError as error:
         error.job_id = job_id
         raise
-
-
-def _job_id(payload: Mapping[str, Any]) -> str:
-    found = first_in(payload, ("id", "job_id"))
-    if found is None:
-        raise MalformedElement("id", "is missing")
-    try:
-        job_id = fields.identifier(found)
-    except PayloadError as error:
-        raise MalformedElement(error.field, str(error).removeprefix(f"{error.field} ")) from None
-    if payload.get("job_id") not in (None, "", job_id):
-        raise MalformedElement("job_id", "differs from id")
-    return job_id
 
 
 def _parse(payload: Mapping[str, Any], job_id: str, attempt: int, catalogue: Catalogue) -> Job:
@@ -102,11 +88,7 @@ def _user_id(payload: Mapping[str, Any]) -> str:
 def _prompt(payload: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     """`prompt` can be "", then `metadata.prompt` counts; one must say something (contract section 2)."""
     for found in (first_in(payload, ("prompt",)), first_in(metadata, ("prompt",), "metadata.")):
-        if found is not None and (prompt := fields.text(found)).strip():
-            if len(prompt) > MAX_PROMPT_CHARACTERS:
-                raise PayloadError(
-                    found.field, f"has {len(prompt)} characters; at most {MAX_PROMPT_CHARACTERS} are accepted"
-                )
+        if found is not None and (prompt := fields.prose(found)).strip():
             return prompt
     raise PayloadError("prompt", "is empty, and so is metadata.prompt; say what to draw")
 
@@ -118,7 +100,7 @@ def _negative_prompt(sections: Sections, job_type: JobType) -> str:
     found = first_in(sections.top, ("negative_prompt",)) or first_in(
         sections.metadata, ("negative_prompt",), "metadata."
     )
-    return "" if found is None else fields.text(found)
+    return "" if found is None else fields.prose(found)
 
 
 def _bucket(payload: Mapping[str, Any], job_type: JobType, catalogue: Catalogue) -> str:

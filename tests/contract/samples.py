@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 
 from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.contract.envelope import Delivery, open_delivery
@@ -30,6 +31,13 @@ USER_ID = "b1f0c1de-0000-4000-8000-00000000a001"
 PICTURE = "https://storage.example/object/sign/reference_images/u/ref.png?token=abc"
 
 PROPERTY = settings(deadline=None, max_examples=120)
+texts = st.text(st.characters())
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
+json_values = st.recursive(
+    scalars,
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(texts, values, max_size=4),
+    max_leaves=12,
+)
 
 
 def compact(value: object) -> str:

@@ -25,7 +25,7 @@ WAN_CONFIG: dict[str, Any] = {
 NONSENSE: dict[str, Any] = {
     "size": "huge",
     "sample_steps": {"a": 1},
-    "sample_guide_scale": float("nan"),
+    "sample_guide_scale": -1e300,
     "sample_solver": 7,
     "sample_shift": True,
     "frame_num": -1,

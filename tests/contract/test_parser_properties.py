@@ -18,18 +18,13 @@ from tests.contract.samples import (
     PROPERTY,
     RECORDED,
     compact,
+    json_values,
     outcome,
     parsed,
     payload,
+    texts,
 )
 
-texts = st.text(st.characters())
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
-json_values = st.recursive(
-    scalars,
-    lambda values: st.lists(values, max_size=4) | st.dictionaries(texts, values, max_size=4),
-    max_leaves=12,
-)
 FIELDS = sorted(
     {"data", "references", "resolution", "width", "height", "steps", "first_frame", "last_frame", "job_type"}
     | {name for recorded in RECORDED.values() for name in recorded}

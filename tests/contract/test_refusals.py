@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 
-from ourvidz_worker.contract.parse import MAX_PROMPT_CHARACTERS, MAX_SEED
+from ourvidz_worker.contract.fields import MAX_PROSE_CHARACTERS
+from ourvidz_worker.contract.parse import MAX_SEED
 from tests.contract.samples import CATALOGUE, JOB_ID, parsed, payload, refused
 
 
 def test_a_prompt_has_a_length_that_is_too_long() -> None:
-    longest = "a" * MAX_PROMPT_CHARACTERS
+    longest = "a" * MAX_PROSE_CHARACTERS
     assert parsed(payload(prompt=longest)).prompt == longest
+    assert parsed(payload(negative_prompt=longest)).negative_prompt == longest
     assert refused(payload(prompt=longest + "a")).field == "prompt"
     assert refused(payload(prompt="", metadata={"prompt": longest + "a"})).field == "metadata.prompt"
+    assert refused(payload(negative_prompt=longest + "a")).field == "negative_prompt"
 
 
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 2**64, "-1", 0.5, "0.5"])
@@ -22,7 +25,7 @@ def test_a_seed_that_no_generator_takes_is_refused(seed: object) -> None:
     assert refused(payload(metadata={"seed": seed})).field == "metadata.seed"
 
 
-@pytest.mark.parametrize("number", [2, 0, 4, 5, 7, -1, 100, "2", 10**400])
+@pytest.mark.parametrize("number", [2, 0, 4, 5, 7, -1, 100, "2", 10**300])
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_num_images_is_one_three_or_six(name: str, number: object) -> None:
     """'Allowed: 1, 3, 6.'"""

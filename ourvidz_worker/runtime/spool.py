@@ -1,21 +1,32 @@
-"""Finished results on disk, from before the first upload until the job is acknowledged.
+"""Finished results on disk, from before the first upload until the job is acknowledged, or parked for an operator.
 
 A GPU minute is dear: a job that is delivered again finds its result here and is not generated again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
+from ourvidz_worker.contract.fields import Found, identifier
 from ourvidz_worker.ports import Asset
+from ourvidz_worker.runtime import durable
 
 _MANIFEST = "result.json"
+_NOTE = "parked.json"
+_MIB = 1024 * 1024
+_PROVEN_SECONDS = 60.0  # a quota shows only when something is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,62 +39,205 @@ class StoredAsset:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Everything that is needed to deliver a job: the files, their bucket, and the callback to send."""
+    """Everything that is needed to deliver a job: the files, their bucket, and the callback to send.
+
+    A parked report alone has no files, and an empty bucket where its job could not be read.
+    """
 
     bucket: str
     assets: tuple[StoredAsset, ...]
     callback: Callback
 
 
-class Spool:
-    """One folder per job, readable by this user alone. Job ids were checked by the parser."""
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What the far side refused for good, and why; `result` is None where the files are damaged."""
 
-    def __init__(self, root: Path) -> None:
+    job_id: str
+    result: Result | None
+    reason: str
+    parked_at: datetime
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+class Spool:
+    """One folder per job below `root`, readable by this user alone; several processes may share it.
+
+    `root/results/<job_id>` waits for its delivery, `root/parked/<job_id>` for an operator. `reserve_bytes` is
+    the free space below which no more jobs should be taken. Everything that writes raises `OSError`; a job id
+    that could leave the spool is a `ValueError`.
+    """
+
+    def __init__(self, root: Path, *, reserve_bytes: int = 0, free_bytes: Callable[[Path], int] = _free_bytes) -> None:
         self._root = root
+        self._results = root / "results"
+        self._parked = root / "parked"
+        self._reserve_bytes = reserve_bytes
+        self._free_bytes = free_bytes
+        self._proven_at: float | None = None
 
     def folder(self, job_id: str) -> Path:
         """An empty folder for the files of a job."""
-        self.discard(job_id)
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = self._root / job_id
-        folder.mkdir(mode=0o700)
+        folder = _place(self._results, job_id)
+        with self._writing():
+            durable.remove(folder)
+            folder.mkdir(mode=0o700)
         return folder
 
     def save(self, result: Result) -> None:
         """Make the result durable; it counts as finished only once the manifest has its final name."""
-        folder = self._root / result.callback.job_id
-        for stored in result.assets:
-            _flush(stored.asset.path)
-        draft = folder / f"{_MANIFEST}.part"
-        draft.write_text(json.dumps(_to_json(result)), encoding="utf-8")
-        _flush(draft)
-        draft.replace(folder / _MANIFEST)
-        _flush(folder)
+        folder = _place(self._results, result.callback.job_id)
+        with self._writing():
+            for stored in result.assets:
+                durable.flush(stored.asset.path)
+            durable.write(folder / _MANIFEST, json.dumps(_to_json(result)))
+            durable.flush(self._results)
 
     def find(self, job_id: str) -> Result | None:
-        """The finished result of a job, or None; a damaged one counts as none."""
-        folder = self._root / job_id
-        try:
-            result = _from_json(json.loads((folder / _MANIFEST).read_text(encoding="utf-8")), folder)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
-        whole = all(_size(stored.asset.path) == stored.asset.bytes for stored in result.assets)
-        return result if whole else None
+        """The finished result of a job, waiting or parked, or None; a damaged one counts as none."""
+        for place in (self._results, self._parked):
+            folder = _place(place, job_id)
+            result = _read(folder)
+            if result is not None and result.callback.status == "completed":
+                with contextlib.suppress(OSError):
+                    os.utime(folder)  # somebody came back for it, so no sweep takes it away during the delivery
+                return result
+        return None
 
     def discard(self, job_id: str) -> None:
-        shutil.rmtree(self._root / job_id, ignore_errors=True)
+        """Remove a job, waiting or parked. What cannot be removed is logged, for the job itself is over."""
+        try:
+            for place in (self._results, self._parked):
+                durable.remove(_place(place, job_id))
+        except OSError as error:
+            structlog.get_logger().warning("spool_not_emptied", job_id=job_id, problem=str(error))
+
+    def park(self, job_id: str, reason: str) -> None:
+        """Keep the finished result of a job for an operator; one that is parked already gets the new reason."""
+        waiting, parked = (_place(place, job_id) for place in (self._results, self._parked))
+        with self._writing():
+            whole = next((folder for folder in (waiting, parked) if _read(folder) is not None), None)
+            if whole is None:
+                raise FileNotFoundError(f"the spool has no result of job {job_id} that could be parked")
+            _take_note(whole, reason)
+            if whole is waiting:
+                durable.move(waiting, parked)
+
+    def park_callback(self, callback: Callback, reason: str, bucket: str | None = None) -> None:
+        """Keep a refused report for an operator.
+
+        Where the job has a finished result, that is parked instead: it says more than the report.
+        """
+        parked = _place(self._parked, callback.job_id)
+        if self.find(callback.job_id) is not None:
+            self.park(callback.job_id, reason)
+            return
+        with self._writing():
+            draft = durable.draft_of(parked)
+            durable.write(draft / _MANIFEST, json.dumps(_to_json(Result(bucket or "", (), callback))))
+            _take_note(draft, reason)
+            durable.move(draft, parked)
+
+    def parked(self) -> list[Parked]:
+        """Everything that waits for an operator, the oldest first."""
+        return sorted(map(_entry, durable.entries(self._parked)), key=lambda entry: entry.parked_at)
+
+    def shortage(self) -> str | None:
+        """A sentence on what keeps results from being saved, or None. Cheap enough to ask before every claim."""
+        try:
+            self._prepare()
+            free = self._free_bytes(self._root)
+            if free < self._reserve_bytes:
+                return (
+                    f"the spool {self._root} has {free // _MIB} MiB free, less than the "
+                    f"{self._reserve_bytes // _MIB} MiB kept in reserve: free some space or move OURVIDZ_SPOOL"
+                )
+            self._prove()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            return f"the spool {self._root} cannot be written ({reason}): mend that or move OURVIDZ_SPOOL"
+        return None
+
+    def sweep(self, older_than_seconds: float) -> list[str]:
+        """Remove results that nobody came back for and drafts nobody finished, never what is parked.
+
+        Returns the ids of their jobs. Anything written to or found within `older_than_seconds` stays, for
+        another process may be at it.
+        """
+        latest = time.time() - older_than_seconds
+        swept = [folder for folder in durable.entries(self._results) if _touched_at(folder) < latest]
+        for folder in swept:
+            durable.remove(folder)
+        for place in (self._root, self._results, self._parked):
+            for leftover in durable.leftovers(place):
+                if _touched_at(leftover) < latest:
+                    durable.remove(leftover)
+        return [folder.name for folder in swept]
+
+    def _prepare(self) -> None:
+        for folder in (self._root.resolve(), self._results, self._parked):
+            durable.make_private(folder)
+
+    def _prove(self) -> None:
+        if self._proven_at is None or time.monotonic() - self._proven_at > _PROVEN_SECONDS:
+            self._proven_at = None
+            durable.probe(self._root)
+            self._proven_at = time.monotonic()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            self._prepare()
+            yield
+        except OSError:
+            self._proven_at = None
+            raise
+
+
+def _place(parent: Path, job_id: str) -> Path:
+    return parent / identifier(Found("job_id", job_id))
+
+
+def _take_note(folder: Path, reason: str) -> None:
+    note = {"reason": reason, "parked_at": datetime.now(UTC).isoformat()}
+    durable.write(folder / _NOTE, json.dumps(note))
+
+
+def _entry(folder: Path) -> Parked:
+    result = _read(folder)
+    damage = "" if result is not None else "its files are damaged; "
+    try:
+        note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+        reason, parked_at = str(note["reason"]), datetime.fromisoformat(note["parked_at"]).astimezone(UTC)
+    except (OSError, ValueError, KeyError, TypeError):
+        reason, parked_at = "its note is damaged", datetime.fromtimestamp(_touched_at(folder), UTC)
+    return Parked(folder.name, result, damage + reason, parked_at)
+
+
+def _read(folder: Path) -> Result | None:
+    """The result in a folder if it is whole."""
+    try:
+        result = _from_json(json.loads((folder / _MANIFEST).read_text(encoding="utf-8")), folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    whole = all(_size(stored.asset.path) == stored.asset.bytes for stored in result.assets)
+    return result if whole else None
 
 
 def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _touched_at(path: Path) -> float:
+    """Seconds since 1970 of the last change of a folder or of a file in it; now, if it is just being removed."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        inside = list(path.iterdir()) if path.is_dir() else []
+        return max(file.lstat().st_mtime for file in (path, *inside))
+    except FileNotFoundError:
+        return time.time()
 
 
 def _to_json(result: Result) -> dict[str, Any]:
@@ -102,7 +256,7 @@ def _from_json(document: dict[str, Any], folder: Path) -> Result:
     return Result(
         bucket=document["bucket"],
         assets=tuple(
-            StoredAsset(entry.pop("key"), Asset(**{**entry, "path": folder / entry["path"]}))
+            StoredAsset(entry.pop("key"), Asset(**{**entry, "path": folder / Path(entry["path"]).name}))
             for entry in document["assets"]
         ),
         callback=replace(callback, assets=reported),

@@ -11,6 +11,7 @@ WorkerError
 │   ├── ReferenceUnusable       a reference picture cannot be used, or (ReferenceUnreachable) not be fetched
 │   ├── ContentRefused          the content policy refuses the prompt
 │   ├── DeadlineExceeded        the job ran longer than it may
+│   ├── JobCancelled            the user does not want it any more
 │   └── BackendRefused          the far side refuses for good (bucket missing, too large, wrong key)
 ├── GenerationFailed          the engine failed; another attempt may succeed
 │   ├── OutOfMemory             the card's memory did not suffice, also after every step of the ladder
@@ -22,8 +23,9 @@ WorkerError
 
 Interruption (a BaseException, so that no handler inside a model library swallows it)
 ├── Drained                   the worker shuts down: hand the job back
-└── Fenced                    the lease was lost: stop and deliver nothing
-    DeadlinePassed            the deadline came during a step
+├── Fenced                    the lease was lost: stop and deliver nothing
+├── Cancelled                 the job was cancelled during its generation
+└── DeadlinePassed            the deadline came during a step
 """
 
 from __future__ import annotations
@@ -90,6 +92,10 @@ class DeadlineExceeded(GiveUp):
     retryable = True
 
 
+class JobCancelled(GiveUp):
+    error_type = "cancelled"
+
+
 class BackendRefused(GiveUp):
     error_type = "backend"
 
@@ -138,6 +144,14 @@ class Drained(Interruption):
 
 class Fenced(Interruption):
     pass
+
+
+class Cancelled(Interruption):
+    """`by_the_product`: its own row says so, so it need not be told."""
+
+    def __init__(self, *, by_the_product: bool = False) -> None:
+        super().__init__("the job was cancelled")
+        self.by_the_product = by_the_product
 
 
 class DeadlinePassed(Interruption):

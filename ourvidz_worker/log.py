@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any, Literal
 
 import structlog
@@ -37,11 +39,24 @@ def configure_logging(
             _StrikeOut(secrets),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # One write per line, so that the lines of several processes on one stream stay apart.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     # Other people's libraries log request lines with addresses; only their warnings are of use here.
     logging.basicConfig(level=logging.WARNING, handlers=[_Library()], force=True)
+
+
+def log_crashes() -> None:
+    """Make log lines of what Python would print by itself, secrets and all: uncaught exceptions and warnings."""
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_crash
+    threading.excepthook = lambda crash: _log_crash(crash.exc_type, crash.exc_value, crash.exc_traceback)
+    sys.unraisablehook = lambda crash: _log_crash(crash.exc_type, crash.exc_value, crash.exc_traceback)
+
+
+def _log_crash(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:
+    structlog.get_logger().critical("crashed", exc_info=(kind, error or kind(), traceback))
 
 
 def _spellings(secret: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +26,22 @@ class Claim:
     queue: str
     element: str
     delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A claim whose generation may begin, unless the job was `cancelled` meanwhile."""
+
+    claim: Claim
+    cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """Whether the lease was still `alive`, and which of the jobs in progress were cancelled."""
+
+    alive: bool
+    cancelled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +115,24 @@ class JobQueue(Protocol):
     async def claim(self) -> Claim | None:
         """Confirm the lease and take the next job, or None when there is none."""
 
-    async def renew(self) -> bool:
-        """Prolong the lease; False when it had lapsed, so that others may have taken what was held."""
+    async def begin(self, claim: Claim, job_id: str) -> Begun | None:
+        """Mark the job as being generated, so that this attempt is charged if the worker dies.
 
-    async def acknowledge(self, claim: Claim) -> None:
-        """The job is done with; it leaves Redis. Harmless when repeated."""
+        Renews the lease and looks whether the job was cancelled, all in one command. None when the lease had
+        lapsed or the job is no longer held. Harmless when repeated.
+        """
+
+    async def renew(self, job_ids: Collection[str]) -> Renewal:
+        """Prolong the lease and look for cancellations. A lapsed lease stays lapsed: others may have taken the jobs."""
+
+    async def acknowledge(self, claim: Claim) -> list[Claim]:
+        """The job is done with; it leaves Redis. Returns what this owner still holds. Harmless when repeated."""
 
     async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
-        """Hand the job back, with or without counting this attempt. Harmless when repeated."""
+        """Queue the job for another delivery, with or without counting this attempt. Harmless when repeated."""
+
+    async def put_back(self, claim: Claim) -> None:
+        """Queue the job as if it had never been claimed. Harmless when repeated."""
 
     async def bury(self, claim: Claim, reason: str) -> None:
         """Move the job to the dead letters with the reason and the raw bytes. Harmless when repeated."""
@@ -118,10 +144,13 @@ class JobQueue(Protocol):
         """The next `count` elements without taking them, the next one first."""
 
     async def release(self, owner: str, reason: str) -> int:
-        """Hand back, charged, what an owner known to be dead holds; returns how many jobs."""
+        """Queue again what an owner known to be dead holds; returns how many jobs.
+
+        An attempt is charged where generation had begun.
+        """
 
     async def reap(self) -> int:
-        """Hand back, charged, what owners without a lease hold; returns how many jobs."""
+        """Queue again what owners without a lease hold, as `release` does; returns how many jobs."""
 
     async def close(self) -> None: ...
 
@@ -144,6 +173,16 @@ class JobReporter(Protocol):
         Raises `RowNotLinked`, `RowMissing` or `BackendUnavailable` when the retries are used up,
         `BackendRefused` when the product refuses this report for good, and `ConfigurationError` when it would
         refuse every report (wrong key, function not deployed).
+        """
+
+    async def close(self) -> None: ...
+
+
+class JobRows(Protocol):
+    async def status(self, job_id: str) -> str | None:
+        """What the product last recorded of a job, None when it has no such row.
+
+        Raises `BackendUnavailable`, or `ConfigurationError` when it refuses the key.
         """
 
     async def close(self) -> None: ...

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ourvidz_worker.backend.reference_hosts import parse_hosts
 from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.contract.storage_keys import StorageLayout
@@ -24,6 +27,7 @@ _CURES = {
     "UPSTASH_REDIS_REST_TOKEN": "set it to the database's REST token",
 }
 
+_HEADER_VALUE = re.compile(r"[ -~]+")
 _UNSIGNED = "unsigned_callbacks"  # pydantic names a field whose default is wrong by our name, not the variable's
 _UNSIGNED_SENTENCE: LiteralString = (
     "JOB_CALLBACK_SECRET is not set: profile 2026-02 signs its callbacks; set it as in the product's functions"
@@ -59,13 +63,18 @@ class Settings(BaseSettings):
     queue_mode: Literal["held", "rpop"] = _ours("QUEUE_MODE", "held")
     pop_end: Literal["right", "left"] = _ours("POP_END", "right")
 
+    reference_hosts: Annotated[tuple[str, ...], NoDecode] = _ours("REFERENCE_HOSTS", ())
+
     models: ModelSelection = _ours("MODELS", "real")
     models_dir: Path = _ours("MODELS_DIR", Path("/workspace/models"))
     cache_dir: Path = _ours("CACHE", _state_folder("models"))
     spool_dir: Path = _ours("SPOOL", _state_folder("spool"))
+    spool_reserve: int = _ours("SPOOL_RESERVE", 1024, ge=0)  # MiB
     config_dir: Path | None = _ours("CONFIG_DIR", None)
 
     workers: Annotated[tuple[ModelFamily, ...], NoDecode] = _ours("WORKERS", ("sdxl", "wan"))
+    lease: int = _ours("LEASE", 90, ge=3)
+    reap_interval: float = _ours("REAP_INTERVAL", 300.0, gt=0)
     job_deadline: float = _ours("JOB_DEADLINE", 900.0, gt=0)
     enhancement_limit: float = _ours("ENHANCEMENT_LIMIT", 60.0, gt=0)
     grace_period: float = _ours("GRACE_PERIOD", 30.0, ge=0)
@@ -75,6 +84,9 @@ class Settings(BaseSettings):
     wan_restart_delay: float = _ours("WAN_RESTART_DELAY", 15.0, gt=0)
     restart_limit: int = _ours("RESTART_LIMIT", 5, ge=1)
     healthy_after: float = _ours("HEALTHY_AFTER", 60.0, ge=0)
+    silence_limit: float = _ours("SILENCE_LIMIT", 120.0, gt=0)
+    step_limit: float = _ours("STEP_LIMIT", 300.0, gt=0)
+    load_limit: float = _ours("LOAD_LIMIT", 1800.0, gt=0)
     status_interval: float = _ours("STATUS_INTERVAL", 60.0, gt=0)
     status_file: Path | None = _ours("STATUS_FILE", None)
 
@@ -91,6 +103,11 @@ class Settings(BaseSettings):
             raise ValueError("must name sdxl, wan, or both")
         return workers
 
+    @field_validator("reference_hosts", mode="before")
+    @classmethod
+    def _parse_reference_hosts(cls, value: object) -> object:
+        return parse_hosts(value) if isinstance(value, str) else value
+
     @field_validator("supabase_url", "supabase_service_key", "redis_rest_url", "redis_rest_token", mode="before")
     @classmethod
     def _strip(cls, value: object) -> object:
@@ -102,7 +119,17 @@ class Settings(BaseSettings):
     def _check_address(cls, value: str) -> str:
         if not value.startswith(("https://", "http://")):
             raise ValueError("must begin with https:// (or http://)")
+        parts = urlsplit(value)
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("must be the address alone: passwords and tokens have variables of their own")
         return value.rstrip("/")
+
+    @field_validator("supabase_service_key", "redis_rest_token")
+    @classmethod
+    def _check_header(cls, value: SecretStr) -> SecretStr:
+        if not _HEADER_VALUE.fullmatch(value.get_secret_value()):
+            raise ValueError("holds a character that no header can carry, like a line break or a curly quote")
+        return value
 
     @field_validator("callback_secret")
     @classmethod

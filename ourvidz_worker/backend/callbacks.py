@@ -39,8 +39,9 @@ _CONNECT_SECONDS = 5.0
 class CallbackPatience:
     """Seconds to keep trying, by what is wrong.
 
-    `processing` bounds the whole report of a start: one that came after the final status would set the job
-    back to processing (contract section 5).
+    `processing` bounds the repeats of a report of a start, for which the final status has to wait: one that came
+    after it would set the job back to processing (contract section 5). A request under way is never cut short,
+    because the function might carry it out all the same.
     """
 
     unlinked: float = 300.0
@@ -97,15 +98,7 @@ class CallbackReporter:
         headers = {"Content-Type": "application/json"}
         if self._secret:
             headers[SIGNATURE_HEADER] = callback_signature(body, self._secret)
-        policy = retrying(self._patience.for_status(callback.status), sleep=self._sleep)
-        if callback.status != "processing":
-            await policy(self._send, body, headers)
-            return
-        try:
-            async with asyncio.timeout(self._patience.processing):
-                await policy(self._send, body, headers)
-        except TimeoutError as error:
-            raise BackendUnavailable("job-callback did not take the start of the job in time") from error
+        await retrying(self._patience.for_status(callback.status), sleep=self._sleep)(self._send, body, headers)
 
     async def close(self) -> None:
         await self._http.aclose()

@@ -17,7 +17,7 @@ from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExcee
 
 _QUOTA = ("max daily request limit exceeded", "max requests limit exceeded")
 _WRONG_TOKEN = ("Unauthorized", "WRONGPASS", "NOAUTH", "NOPERM")
-_PASSING = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_PASSING = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS")
 
 
 class UpstashClient(Redis):
@@ -84,7 +84,12 @@ class _Transport(AsyncHttpClient):
 
 
 async def _check_status(response: httpx.Response) -> None:
-    if response.status_code == 401 or response.status_code >= 500:
+    status = response.status_code
+    if status == 429:  # too many at once, unless the body says that the plan is used up
+        text = (await response.aread()).decode(errors="replace")
+        if any(sign in text for sign in _QUOTA):
+            return
+    if status in (401, 408, 425, 429) or status >= 500:
         response.raise_for_status()
 
 

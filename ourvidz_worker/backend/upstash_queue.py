@@ -6,21 +6,27 @@ expires tells others whether the owner lives. What was claimed can thus be found
 
 from __future__ import annotations
 
-import re
-from importlib import resources
+from collections.abc import Collection
+from datetime import UTC, datetime
+from itertools import compress
 from typing import Literal
 
-from ourvidz_worker.backend.keys import QueueKeys, lease_key
+import structlog
+
+from ourvidz_worker.backend.keys import QueueKeys, cancel_key, lease_key
+from ourvidz_worker.backend.lua_scripts import escaped, script, script_for_elements
 from ourvidz_worker.backend.upstash_client import UpstashClient
-from ourvidz_worker.contract.envelope import open_delivery
-from ourvidz_worker.ports import Claim
+from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, REDELIVERY_PREFIX, open_delivery
+from ourvidz_worker.ports import Begun, Claim, Renewal
 
 PopEnd = Literal["right", "left"]
 QueueMode = Literal["held", "rpop"]
 
-_CLAIM = resources.files(__package__).joinpath("lua/claim.lua").read_text()
-_MOVE = resources.files(__package__).joinpath("lua/move.lua").read_text()
-_NOT_JSON_TEXT = re.compile("[%\udc80-\udcff]")
+_CLAIM = script("claim")
+_RENEW = script("renew")
+_BEGIN = script_for_elements("begin")
+_ACKNOWLEDGE = script_for_elements("acknowledge")
+_MOVE = script_for_elements("move")
 _SCAN_COUNT = 1000
 
 
@@ -64,22 +70,45 @@ class UpstashQueue:
         element = await (self._take_and_hold() if self._holds else self._pop())
         return None if element is None else self._claim_of(element)
 
-    async def renew(self) -> bool:
+    async def begin(self, claim: Claim, job_id: str) -> Begun | None:
         if not self._holds:
-            return True
-        renewed = await self._redis.set(lease_key(self._owner), self._owner, ex=self._lease_seconds, xx=True)
-        return bool(renewed)
+            return Begun(claim, cancelled=bool(await self._redis.exists(cancel_key(job_id))))
+        begun = claim.delivery.begun()
+        cancelled = await self._redis.eval(
+            _BEGIN,
+            keys=[lease_key(self._owner), self._keys.held(self._owner), cancel_key(job_id)],
+            args=[str(self._lease_seconds), escaped(claim.element), escaped(begun)],
+        )
+        return None if cancelled is None else Begun(self._claim_of(begun), cancelled=bool(cancelled))
 
-    async def acknowledge(self, claim: Claim) -> None:
-        if self._holds:
-            await self._redis.eval(_MOVE, [self._keys.held(self._owner)], [_escaped(claim.element)])
+    async def renew(self, job_ids: Collection[str]) -> Renewal:
+        ids = list(job_ids)
+        keys = [cancel_key(job_id) for job_id in ids]
+        if not self._holds:
+            marks = await self._redis.mget(*keys) if keys else []
+            return Renewal(alive=True, cancelled=frozenset(compress(ids, (mark is not None for mark in marks))))
+        found: list[int] | None = await self._redis.eval(
+            _RENEW, keys=[lease_key(self._owner), *keys], args=[str(self._lease_seconds)]
+        )
+        if found is None:
+            return Renewal(alive=False)
+        return Renewal(alive=True, cancelled=frozenset(compress(ids, found)))
+
+    async def acknowledge(self, claim: Claim) -> list[Claim]:
+        if not self._holds:
+            return []
+        still_held = await self._redis.eval(_ACKNOWLEDGE, [self._keys.held(self._owner)], [escaped(claim.element)])
+        return [self._claim_of(element) for element in reversed(still_held)]
 
     async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
         again = claim.delivery.again(reason, charged=charged)
         await self._replace(claim, self._keys.queue, again, self._push_next)
 
+    async def put_back(self, claim: Claim) -> None:
+        await self._replace(claim, self._keys.queue, claim.delivery.untouched(), self._push_next)
+
     async def bury(self, claim: Claim, reason: str) -> None:
-        await self._replace(claim, self._keys.dead, claim.delivery.dead_letter(reason), "LPUSH")
+        await self._replace(claim, self._keys.dead, claim.delivery.dead_letter(reason, died_at=_now()), "LPUSH")
 
     async def held(self) -> list[Claim]:
         if not self._holds:
@@ -109,12 +138,22 @@ class UpstashQueue:
         await self._redis.close()
 
     async def _take_and_hold(self) -> str | None:
-        element: str | None = await self._redis.eval(
-            _CLAIM,
-            keys=[lease_key(self._owner), self._keys.queue, self._keys.held(self._owner)],
-            args=[self._owner, str(self._lease_seconds), self._pop_end.upper()],
-        )
-        return element
+        while True:
+            taken: str | int | None = await self._redis.eval(
+                _CLAIM,
+                keys=[lease_key(self._owner), self._keys.queue, self._keys.held(self._owner), self._keys.dead],
+                args=[
+                    self._owner,
+                    str(self._lease_seconds),
+                    self._pop_end.upper(),
+                    str(MAX_ELEMENT_BYTES),
+                    REDELIVERY_PREFIX,
+                    _now(),
+                ],
+            )
+            if not isinstance(taken, int):
+                return taken
+            structlog.get_logger().error("job_dead", queue=self.name, reason=f"an element has {taken} bytes")
 
     async def _pop(self) -> str | None:
         pop = self._redis.rpop if self._pop_end == "right" else self._redis.lpop
@@ -144,22 +183,22 @@ class UpstashQueue:
                 return owners - {self._owner}
 
     async def _hand_back(self, owner: str, reason: str, *, unless_alive: bool = False) -> int:
-        """Queue again, charged, what an owner holds; the last one pushed is the next one taken."""
+        """Queue again what an owner holds; the last one pushed is the next one taken."""
         keys = [self._keys.held(owner), self._keys.queue, *([lease_key(owner)] if unless_alive else [])]
         moved = 0
         for element in reversed(await self._held_by(owner)):
-            again = open_delivery(element).again(reason, charged=True)
+            delivery = open_delivery(element)
+            again = delivery.again(reason, charged=delivery.started)
             moved += await self._move(keys, element, again, self._push_next)
         return moved
 
     async def _move(self, keys: list[str], element: str, replacement: str, push: str) -> int:
         """1 if the element was still held and is now replaced, else 0; `keys` as in `move.lua`."""
-        return int(await self._redis.eval(_MOVE, keys, [_escaped(element), _escaped(replacement), push]))
+        return int(await self._redis.eval(_MOVE, keys, [escaped(element), escaped(replacement), push]))
 
     def _claim_of(self, element: str) -> Claim:
         return Claim(queue=self.name, element=element, delivery=open_delivery(element))
 
 
-def _escaped(element: str) -> str:
-    """An element as `move.lua` reads it."""
-    return _NOT_JSON_TEXT.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", element)
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

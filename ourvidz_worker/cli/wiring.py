@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ourvidz_worker.backend.callbacks import CallbackReporter
+from ourvidz_worker.backend.callbacks import CallbackPatience, CallbackReporter
+from ourvidz_worker.backend.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.references import HttpReferenceSource
 from ourvidz_worker.backend.supabase_store import SupabaseStore
 from ourvidz_worker.backend.upstash_queue import UpstashQueue
@@ -19,8 +21,11 @@ from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import JobQueue, ReferenceSource
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler
+from ourvidz_worker.runtime.holdings import Holdings
+from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
 from ourvidz_worker.runtime.patient_queue import PatientQueue
 from ourvidz_worker.runtime.policy import ContentPolicy
+from ourvidz_worker.runtime.reaper import Reaper
 from ourvidz_worker.runtime.spool import Spool
 from ourvidz_worker.runtime.studio import Studio
 from ourvidz_worker.runtime.worker import Worker
@@ -68,9 +73,33 @@ def build_queue(settings: Settings, queue: str, owner: str) -> JobQueue:
         owner=owner,
         pop_end=settings.pop_end,
         mode=settings.queue_mode,
+        lease_seconds=settings.lease,
     )
     # Without held lists a repeated push would double the job.
     return PatientQueue(upstash) if settings.queue_mode == "held" else upstash
+
+
+def build_courier(
+    settings: Settings,
+    catalogue: Catalogue,
+    *,
+    guard: Callable[[], None] = lambda: None,
+    patience: CallbackPatience | None = None,
+) -> Courier:
+    url, service_key = settings.supabase_url, settings.supabase_service_key.get_secret_value()
+    secret = settings.callback_secret
+    return Courier(
+        SupabaseStore(url=url, service_key=service_key, buckets=catalogue.buckets),
+        CallbackReporter(
+            url=url,
+            service_key=service_key,
+            profile=settings.callback_profile,
+            secret=secret.get_secret_value() if secret else None,
+            patience=patience,
+        ),
+        SupabaseJobRows(url=url, service_key=service_key),
+        guard=guard,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +121,6 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
     """Raises `ConfigurationError` with every finding of the configuration files."""
     configuration = read_configuration(ConfigFiles(settings.config_dir))
     service_key = settings.supabase_service_key.get_secret_value()
-    secret = settings.callback_secret
     engines = assemble(
         family,
         selection=settings.models,
@@ -102,17 +130,14 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
         prompts=configuration.prompts,
     )
     queue = build_queue(settings, configuration.catalogue.queue_of(family), owner)
-    courier = Courier(
-        SupabaseStore(url=settings.supabase_url, service_key=service_key, buckets=configuration.catalogue.buckets),
-        CallbackReporter(
-            url=settings.supabase_url,
-            service_key=service_key,
-            profile=settings.callback_profile,
-            secret=secret.get_secret_value() if secret else None,
-        ),
-    )
+    holdings = Holdings(queue)
+    lease = LeaseKeeper(queue, holdings, LeaseTimes(settings.lease))
+    courier = build_courier(settings, configuration.catalogue, guard=lease.check)
     references = HttpReferenceSource(
-        url=settings.supabase_url, service_key=service_key, retry_seconds=REFERENCE_PATIENCE
+        url=settings.supabase_url,
+        service_key=service_key,
+        hosts=settings.reference_hosts,
+        retry_seconds=REFERENCE_PATIENCE,
     )
     spool = Spool(settings.spool_dir)
     studio = Studio(
@@ -128,18 +153,25 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
     )
     handler = Handler(
         queue=queue,
+        holdings=holdings,
+        lease=lease,
         catalogue=configuration.catalogue,
         studio=studio,
         courier=courier,
         spool=spool,
         announcer=announcer,
         job_deadline=settings.job_deadline,
+        rows_tell=settings.callback_profile == "2026-02",
     )
     worker = Worker(
         queue=queue,
+        holdings=holdings,
+        lease=lease,
+        reaper=Reaper(queue, holdings, lease_seconds=settings.lease, interval=settings.reap_interval),
         studio=studio,
         handler=handler,
         announcer=announcer,
+        shortage=spool.shortage,
         poll_seconds=settings.poll_interval(family),
         grace_period=settings.grace_period,
     )

@@ -3,39 +3,96 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
 
 from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.job import Job
-from ourvidz_worker.errors import WorkerError
-from ourvidz_worker.ports import AssetStore, JobReporter
+from ourvidz_worker.errors import BackendUnavailable, WorkerError
+from ourvidz_worker.ports import AssetStore, JobReporter, JobRows
 from ourvidz_worker.runtime.result_metadata import failure_metadata, job_metadata
 from ourvidz_worker.runtime.spool import Result
 
+PROCESSING: Final = "processing"
+SECOND_LOOK_SECONDS = 20.0  # longer than a start is repeated, so that what is still under way has arrived
+
 
 class Courier:
-    """Speaks to the product about jobs."""
+    """Speaks to the product about jobs. `guard` raises where nothing may be delivered any more."""
 
-    def __init__(self, store: AssetStore, reporter: JobReporter) -> None:
+    def __init__(
+        self,
+        store: AssetStore,
+        reporter: JobReporter,
+        rows: JobRows,
+        *,
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._reporter = reporter
+        self._rows = rows
+        self._guard = guard
+        self._doubtful: set[str] = set()
+        self._second_looks: set[asyncio.Task[None]] = set()
+
+    async def status(self, job_id: str) -> str | None:
+        """What the product last recorded of a job; None where it cannot tell."""
+        try:
+            return await self._rows.status(job_id)
+        except WorkerError as error:
+            structlog.get_logger().warning("job_row_unread", problem=str(error))
+            return None
 
     async def announce_processing(self, job: Job) -> None:
-        await self._reporter.report(Callback(job.id, "processing", metadata=job_metadata(job)))
+        self._guard()
+        try:
+            await self._reporter.report(Callback(job.id, PROCESSING, metadata=job_metadata(job)))
+        except BackendUnavailable:
+            self._doubtful.add(job.id)
+            raise
 
-    async def deliver(self, result: Result) -> None:
+    async def deliver(self, result: Result, *, doubtful: bool = False) -> None:
         """Raises `BackendRefused` when the far side refuses for good, `Retry` when it stayed out of reach."""
+        self._guard()
         uploads = (self._store.put(result.bucket, stored.key, stored.asset) for stored in result.assets)
         # All uploads come to their end before an error goes on: none may write after the job was handed back.
         for outcome in await asyncio.gather(*uploads, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-        await self._reporter.report(result.callback)
+        await self.report(result.callback, doubtful=doubtful)
 
-    async def report_failure(self, job_id: str, error: WorkerError, *, attempt: int, job: Job | None = None) -> None:
-        await self._reporter.report(
-            Callback(job_id, "failed", error_message=str(error), metadata=failure_metadata(job, error, attempt=attempt))
-        )
+    async def report(self, callback: Callback, *, doubtful: bool = False) -> None:
+        """A final status; `doubtful` where an earlier delivery may have sent a `processing` that is still under way."""
+        self._guard()
+        await self._reporter.report(callback)
+        if doubtful or callback.job_id in self._doubtful:
+            self._doubtful.discard(callback.job_id)
+            look = asyncio.create_task(self._look_again(callback))
+            self._second_looks.add(look)
+            look.add_done_callback(self._second_looks.discard)
 
     async def close(self) -> None:
+        for look in self._second_looks:
+            look.cancel()
         await self._store.close()
         await self._reporter.close()
+        await self._rows.close()
+
+    async def _look_again(self, callback: Callback) -> None:
+        """A start that was carried out late sets the job back (contract section 5); the final status undoes that."""
+        await asyncio.sleep(SECOND_LOOK_SECONDS)
+        if await self.status(callback.job_id) != PROCESSING:
+            return
+        log = structlog.get_logger()
+        log.warning("late_start_undone", job_id=callback.job_id, status=callback.status)
+        try:
+            await self._reporter.report(callback)
+        except WorkerError as error:
+            log.warning("late_start_not_undone", job_id=callback.job_id, problem=str(error))
+
+
+def failure(job_id: str, error: WorkerError, *, attempt: int, job: Job | None = None) -> Callback:
+    """The report of a job that failed."""
+    return Callback(job_id, "failed", error_message=str(error), metadata=failure_metadata(job, error, attempt=attempt))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+
 import structlog
 
 from ourvidz_worker.contract.job import Job
@@ -11,82 +14,141 @@ from ourvidz_worker.errors import (
     BadJob,
     ContentRefused,
     GenerationFailed,
+    JobCancelled,
     Restart,
     Retry,
     RowMissing,
     RowNotLinked,
     WorkerError,
 )
-from ourvidz_worker.ports import Claim, JobQueue
-from ourvidz_worker.runtime.courier import Courier
+from ourvidz_worker.runtime.courier import Courier, failure
+from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.spool import Result, Spool
 from ourvidz_worker.runtime.studio import Drawn, Studio
 
 INTERNAL = "the generation failed with an internal error; try again, and tell the operator if it fails again"
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+NO_ROOM_PAUSE = 5.0
+UNLINKED_DELIVERIES = 3
 
 
 class Endings:
-    """The product hears of every job before it leaves Redis; what the product cannot be told of stays there."""
+    """The product hears of every job before it leaves Redis; what the product cannot be told of is put aside."""
 
-    def __init__(self, *, queue: JobQueue, studio: Studio, courier: Courier, spool: Spool) -> None:
-        self._queue = queue
+    def __init__(self, *, holdings: Holdings, studio: Studio, courier: Courier, spool: Spool) -> None:
+        self._holdings = holdings
         self._studio = studio
         self._courier = courier
         self._spool = spool
 
-    async def complete(self, claim: Claim, job: Job, drawn: Drawn, progress: Progress) -> None:
+    async def complete(self, holding: Holding, job: Job, drawn: Drawn, progress: Progress) -> None:
         progress.phase("encoding")
         try:
-            result = await self._studio.finish(drawn)
+            result = await self._finish(drawn)
         except WorkerError as error:
-            await self.fail(claim, job, error, progress)
+            await self.fail(holding, job, error, progress)
             return
         except Exception:  # noqa: BLE001 - whatever an encoder raises, the user hears of it and the worker goes on
             structlog.get_logger().exception("encoding_failed")
-            await self.fail(claim, job, GenerationFailed(INTERNAL), progress)
+            await self.fail(holding, job, GenerationFailed(INTERNAL), progress)
             return
-        await self.deliver(claim, job, result, progress)
+        await self.deliver(holding, job, result, progress)
 
-    async def deliver(self, claim: Claim, job: Job, result: Result, progress: Progress) -> None:
+    async def deliver(self, holding: Holding, job: Job, result: Result, progress: Progress) -> None:
         progress.phase("uploading")
         try:
-            await self._courier.deliver(result)
+            await self._courier.deliver(result, doubtful=holding.claim.delivery.redelivered)
         except RowMissing as error:
-            await self._put_aside(claim, job.id, error, progress)
+            self._park(job.id, error)
+            await self._put_aside(holding, error, progress)
         except RowNotLinked as error:
-            await self.hand_back(claim, str(error), progress, charged=True)
+            if len(holding.claim.delivery.history) >= UNLINKED_DELIVERIES:
+                await self.give_up(holding, job, error, progress)
+            else:
+                await self.hand_back(holding, str(error), progress)
         except Retry as error:
-            await self.hand_back(claim, str(error), progress)
+            await self.hand_back(holding, str(error), progress)
         except Restart as error:
-            await self.hand_back(claim, str(error), progress)
+            await self.put_back(holding, str(error), progress)
             raise
         except WorkerError as error:
-            await self.fail(claim, job, error, progress)
+            self._park(job.id, error)
+            await self._fail(holding, job, error, progress)
         else:
-            await self._queue.acknowledge(claim)
+            await self._holdings.acknowledge(holding)
             self._spool.discard(job.id)
             structlog.get_logger().info("job_completed", seconds=round(progress.seconds, 3))
             progress.done("completed")
 
-    async def fail(self, claim: Claim, job: Job, error: WorkerError, progress: Progress) -> None:
-        if await self._report_failure(claim, job.id, error, progress, job):
-            await self._queue.acknowledge(claim)
-            self._spool.discard(job.id)
+    async def fail(self, holding: Holding, job: Job, error: WorkerError, progress: Progress) -> None:
+        """For a job without a result."""
+        self._spool.discard(job.id)  # half of one may lie there
+        await self._fail(holding, job, error, progress)
+
+    async def cancel(self, holding: Holding, job: Job, progress: Progress, *, tell: bool) -> None:
+        structlog.get_logger().info("job_cancelled")
+        error = JobCancelled("the job was cancelled")
+        if not tell or await self._report_failure(holding, job.id, error, progress, job):
+            await self._holdings.acknowledge(holding)
+            progress.done("cancelled")
+
+    async def already_over(self, holding: Holding, status: str, progress: Progress) -> None:
+        """An earlier delivery came to its end, and only the acknowledgement is missing."""
+        structlog.get_logger().info("job_already_over", status=status)
+        await self._holdings.acknowledge(holding)
+        progress.done(status)
+
+    async def give_up(self, holding: Holding, job: Job, error: WorkerError, progress: Progress) -> None:
+        if self._spool.find(job.id) is not None:
+            self._park(job.id, error)
+        if await self._report_failure(holding, job.id, error, progress, job):
+            await self._bury(holding, str(error))
             progress.done("failed", str(error))
 
-    async def give_up(self, claim: Claim, job: Job, error: WorkerError, progress: Progress) -> None:
-        if await self._report_failure(claim, job.id, error, progress, job):
-            await self._queue.bury(claim, str(error))
-            progress.done("failed", str(error))
-
-    async def refuse(self, claim: Claim, error: PayloadError) -> None:
+    async def refuse(self, holding: Holding, error: PayloadError) -> None:
         assert error.job_id is not None
-        if await self._report_failure(claim, error.job_id, BadJob(str(error), field=error.field), None, None):
-            await self._queue.acknowledge(claim)
+        if await self._report_failure(holding, error.job_id, BadJob(str(error), field=error.field), None, None):
+            await self._holdings.acknowledge(holding)
+
+    async def bury(self, holding: Holding, reason: str) -> None:
+        """For an element that names no job, so that nobody can be told."""
+        await self._bury(holding, reason)
+
+    async def put_back(self, holding: Holding, reason: str, progress: Progress | None) -> None:
+        """The product heard no end of it, and it is not the job's fault: queue it as it was."""
+        structlog.get_logger().warning("job_handed_back", reason=reason, charged=False)
+        await self._holdings.put_back(holding)
+        if progress is not None:
+            progress.done("requeued", reason)
+
+    async def hand_back(
+        self, holding: Holding, reason: str, progress: Progress | None, *, charged: bool = False
+    ) -> None:
+        """The product may have heard of it, and the next delivery is to know that."""
+        structlog.get_logger().warning("job_handed_back", reason=reason, charged=charged)
+        await self._holdings.requeue(holding, reason, charged=charged)
+        if progress is not None:
+            progress.done("requeued", reason)
+
+    async def _finish(self, drawn: Drawn) -> Result:
+        """What was generated waits in memory until the disk has room for it."""
+        while True:
+            try:
+                return await self._studio.finish(drawn)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                structlog.get_logger().error("spool_full", problem=str(error), pause_seconds=NO_ROOM_PAUSE)
+            await asyncio.sleep(NO_ROOM_PAUSE)
+
+    async def _fail(self, holding: Holding, job: Job, error: WorkerError, progress: Progress) -> None:
+        if await self._report_failure(holding, job.id, error, progress, job):
+            await self._holdings.acknowledge(holding)
+            progress.done("failed", str(error))
 
     async def _report_failure(
-        self, claim: Claim, job_id: str, error: WorkerError, progress: Progress | None, job: Job | None
+        self, holding: Holding, job_id: str, error: WorkerError, progress: Progress | None, job: Job | None
     ) -> bool:
         """Tell the product; when it cannot be told, see that the job is not lost and return False."""
         # The sentence of a refused prompt says nothing of the prompt, so it may be logged like any other.
@@ -94,23 +156,30 @@ class Endings:
         structlog.get_logger().warning(
             kind, job_id=job_id, error_type=error.error_type, problem=str(error), exc_info=error.__cause__
         )
+        callback = failure(job_id, error, attempt=holding.claim.delivery.attempt, job=job)
         try:
-            await self._courier.report_failure(job_id, error, attempt=claim.delivery.attempt, job=job)
+            await self._courier.report(callback, doubtful=holding.claim.delivery.redelivered)
         except (RowMissing, BackendRefused) as refusal:
-            await self._put_aside(claim, job_id, refusal, progress, because=str(error))
+            if self._spool.find(job_id) is None:
+                self._spool.park_callback(callback, str(refusal))
+            await self._put_aside(holding, refusal, progress, because=str(error))
             return False
         except Retry as trouble:
-            await self.hand_back(claim, str(trouble), progress)
+            await self.hand_back(holding, str(trouble), progress)
             return False
         except Restart as trouble:
-            await self.hand_back(claim, str(trouble), progress)
+            await self.put_back(holding, str(trouble), progress)
             raise
         return True
 
+    def _park(self, job_id: str, error: WorkerError) -> None:
+        """The far side refuses a finished result: keep it where an operator can send it again."""
+        structlog.get_logger().error("job_parked", problem=str(error))
+        self._spool.park(job_id, str(error))
+
     async def _put_aside(
         self,
-        claim: Claim,
-        job_id: str,
+        holding: Holding,
         refusal: WorkerError,
         progress: Progress | None,
         *,
@@ -118,17 +187,10 @@ class Endings:
     ) -> None:
         """The product does not want to hear of this job; keep it for an operator."""
         reason = f"{refusal} ({because})" if because else str(refusal)
-        await self.bury(claim, reason)
-        self._spool.discard(job_id)
+        await self._bury(holding, reason)
         if progress is not None:
             progress.done("dead", reason)
 
-    async def bury(self, claim: Claim, reason: str) -> None:
-        structlog.get_logger().error("job_dead", queue=claim.queue, reason=reason)
-        await self._queue.bury(claim, reason)
-
-    async def hand_back(self, claim: Claim, reason: str, progress: Progress | None, *, charged: bool = False) -> None:
-        structlog.get_logger().warning("job_handed_back", reason=reason, charged=charged)
-        await self._queue.requeue(claim, reason, charged=charged)
-        if progress is not None:
-            progress.done("requeued", reason)
+    async def _bury(self, holding: Holding, reason: str) -> None:
+        structlog.get_logger().error("job_dead", queue=holding.claim.queue, reason=reason)
+        await self._holdings.bury(holding, reason)

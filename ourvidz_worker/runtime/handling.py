@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -17,9 +18,12 @@ from ourvidz_worker.control import Announcer
 from ourvidz_worker.errors import (
     BackendRefused,
     BadJob,
+    Cancelled,
+    ConfigurationError,
     DeadlineExceeded,
     DeadlinePassed,
     Drained,
+    Fenced,
     GenerationFailed,
     Interruption,
     PoisonedContext,
@@ -27,114 +31,206 @@ from ourvidz_worker.errors import (
     Retry,
     WorkerError,
 )
-from ourvidz_worker.ports import Claim, JobQueue
+from ourvidz_worker.ports import JobQueue
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.endings import INTERNAL, Endings
+from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.interrupter import Interrupter
+from ourvidz_worker.runtime.lease import LeaseKeeper
 from ourvidz_worker.runtime.progress import Progress
-from ourvidz_worker.runtime.spool import Spool
+from ourvidz_worker.runtime.spool import Result, Spool
 from ourvidz_worker.runtime.studio import Studio
 
 MAX_ATTEMPTS = 3
+MAX_DELIVERIES = MAX_ATTEMPTS + 2  # what is finished already may cost the process more often than what is not
+ROW_LOOK_SECONDS = 30.0
+OVER = ("completed", "failed", "cancelled")
 
 Ending = Callable[[], Awaitable[None]]
 """The rest of a job's way once the GPU is free again: encode, deliver, report, acknowledge."""
 
 
+@dataclass(slots=True)
+class _Drawing:
+    """The job that is being generated, what stops it, and the report that it was begun."""
+
+    job: Job
+    interrupter: Interrupter
+    processing: asyncio.Task[None] | None = None
+
+
 class Handler:
-    """Works on one claim at a time; its endings may overlap the next claim."""
+    """Works on one holding at a time; its endings may overlap the next one.
+
+    `rows_tell` says that the product's own rows know of cancellations, so that they are looked at, too.
+    """
 
     def __init__(
         self,
         *,
         queue: JobQueue,
+        holdings: Holdings,
+        lease: LeaseKeeper,
         catalogue: Catalogue,
         studio: Studio,
         courier: Courier,
         spool: Spool,
         announcer: Announcer,
         job_deadline: float,
+        rows_tell: bool = False,
     ) -> None:
-        self._queue_name = queue.name
+        self._queue = queue
+        self._holdings = holdings
+        self._lease = lease
         self._catalogue = catalogue
         self._studio = studio
         self._courier = courier
         self._spool = spool
-        self._endings = Endings(queue=queue, studio=studio, courier=courier, spool=spool)
+        self._endings = Endings(holdings=holdings, studio=studio, courier=courier, spool=spool)
         self._announcer = announcer
         self._job_deadline = job_deadline
-        self._interrupter: Interrupter | None = None
+        self._rows_tell = rows_tell
+        self._drawing: _Drawing | None = None
+        lease.on_cancelled = self._cancel
 
     def interrupt(self, interruption: Interruption) -> None:
         """Stop the generation in progress, if there is one, at its next step."""
-        if self._interrupter is not None:
-            self._interrupter.stop(interruption)
+        if self._drawing is not None:
+            self._drawing.interrupter.stop(interruption)
 
-    async def work_on(self, claim: Claim) -> Ending:
+    async def work_on(self, holding: Holding) -> Ending:
         """Take a job as far as the GPU is needed and return its ending.
 
         Raises `Restart` after handing the job back when the process cannot go on, and `Fenced`.
         """
+        delivery = holding.claim.delivery
         try:
-            job = parse_job(claim.delivery, self._catalogue)
+            job = parse_job(delivery, self._catalogue)
         except MalformedElement as error:
-            return partial(self._endings.bury, claim, str(error))
+            return partial(self._endings.bury, holding, str(error))
         except PayloadError as error:
-            return partial(self._endings.refuse, claim, error)
+            return partial(self._endings.refuse, holding, error)
+        holding.job_id = job.id
         structlog.contextvars.bind_contextvars(job_id=job.id, attempt=job.attempt)
         log = structlog.get_logger()
         log.info("job_claimed", job_type=job.type.name, num_images=job.num_images)
         progress = Progress(job, self._announcer)
         progress.started()
         finished = self._spool.find(job.id)
-        # What is finished already gets one delivery more than anything gets generations.
-        if finished is not None and job.attempt <= MAX_ATTEMPTS + 1:
+        if finished is not None and finished.assets and job.attempt <= MAX_DELIVERIES:
             log.info("job_resumed_from_spool")
-            return partial(self._endings.deliver, claim, job, finished, progress)
+            return await self._resume(holding, job, finished, progress)
+        status = await self._courier.status(job.id) if delivery.redelivered else None
+        if status in OVER:
+            return partial(self._endings.already_over, holding, status, progress)
         if job.attempt > MAX_ATTEMPTS:
-            last = claim.delivery.history[-1] if claim.delivery.history else "unknown reason"
-            reason = f"the job was given up after {MAX_ATTEMPTS} attempts, the last one because: {last}"
-            return partial(self._endings.give_up, claim, job, GenerationFailed(reason), progress)
-        return await self._draw(claim, job, progress)
+            reason = f"the job was given up after {MAX_ATTEMPTS} attempts, the last one because: {delivery.history[-1]}"
+            return partial(self._endings.give_up, holding, job, GenerationFailed(reason), progress)
+        # Of a redelivered job the product may have heard the end, and `processing` would undo it.
+        return await self._draw(holding, job, progress, announced=not delivery.redelivered or status is not None)
 
-    async def _draw(self, claim: Claim, job: Job, progress: Progress) -> Ending:
+    async def _resume(self, holding: Holding, job: Job, finished: Result, progress: Progress) -> Ending:
+        """What is finished is delivered even when it was cancelled since: all that it could cost is spent."""
+        try:
+            await self._confirm_start(holding, job.id)
+        except _NotBegun as error:
+            return partial(self._endings.hand_back, holding, str(error), progress)
+        return partial(self._endings.deliver, holding, job, finished, progress)
+
+    async def _draw(self, holding: Holding, job: Job, progress: Progress, *, announced: bool) -> Ending:
         try:
             self._check(job)
         except WorkerError as error:
-            return partial(self._endings.fail, claim, job, error, progress)
+            return partial(self._endings.fail, holding, job, error, progress)
+        drawing = _Drawing(job, Interrupter(self._job_deadline, guard=self._lease.check))
+        self._drawing = drawing
+        watching = asyncio.create_task(self._watch_row(drawing)) if self._rows_tell else None
+        try:
+            ending = await self._drawn(holding, drawing, progress, announced=announced)
+        except BaseException:
+            if drawing.processing is not None:
+                drawing.processing.cancel()
+            raise
+        finally:
+            self._drawing = None
+            if watching is not None:
+                watching.cancel()
+        return ending if drawing.processing is None else partial(_after, drawing.processing, ending)
+
+    async def _drawn(self, holding: Holding, drawing: _Drawing, progress: Progress, *, announced: bool) -> Ending:
+        job, endings = drawing.job, self._endings
         log = structlog.get_logger()
-        processing = asyncio.create_task(self._announce_processing(job))
-        self._interrupter = Interrupter(self._job_deadline)
+        begin = partial(self._begin, holding, drawing, announced=announced)
         ending: Ending
         try:
-            drawn = await self._studio.draw(job, self._interrupter, progress)
-            ending = partial(self._endings.complete, claim, job, drawn, progress)
+            drawn = await self._studio.draw(job, drawing.interrupter, progress, begin)
+            ending = partial(endings.complete, holding, job, drawn, progress)
         except DeadlinePassed:
             limit = f"{self._job_deadline:g} s"
             late = DeadlineExceeded(f"the job took longer than {limit}; try fewer steps or frames")
-            ending = partial(self._endings.fail, claim, job, late, progress)
-        except Drained as drained:
-            ending = partial(self._endings.hand_back, claim, str(drained), progress)
+            ending = partial(endings.fail, holding, job, late, progress)
+        except (Drained, _NotBegun) as reason:
+            ending = partial(endings.put_back, holding, str(reason), progress)
+        except Cancelled as cancelled:
+            ending = partial(endings.cancel, holding, job, progress, tell=not cancelled.by_the_product)
         except Restart as error:
-            await asyncio.wait({processing})
+            if drawing.processing is not None:
+                await asyncio.wait({drawing.processing})
             # When this fails, the job is handed back once the process is gone.
             with contextlib.suppress(Retry, BackendRefused):
                 charged = isinstance(error, PoisonedContext)
-                await self._endings.hand_back(claim, str(error), progress, charged=charged)
+                await endings.hand_back(holding, str(error), progress, charged=charged)
             raise
         except WorkerError as error:
-            ending = partial(self._endings.fail, claim, job, error, progress)
+            ending = partial(endings.fail, holding, job, error, progress)
         except Exception:
             log.exception("generation_failed")
-            ending = partial(self._endings.fail, claim, job, GenerationFailed(INTERNAL), progress)
-        finally:
-            self._interrupter = None
-        return partial(_after, processing, ending)
+            ending = partial(endings.fail, holding, job, GenerationFailed(INTERNAL), progress)
+        return ending
+
+    async def _begin(self, holding: Holding, drawing: _Drawing, *, announced: bool) -> None:
+        """From here on the attempt is charged, and the product is told.
+
+        Raises `Fenced`, `Cancelled`, `ConfigurationError`, or `_NotBegun`.
+        """
+        if await self._confirm_start(holding, drawing.job.id):
+            raise Cancelled
+        drawing.interrupter.look()
+        structlog.get_logger().info("generation_started")
+        if announced:
+            drawing.processing = asyncio.create_task(self._announce_processing(drawing.job))
+
+    async def _confirm_start(self, holding: Holding, job_id: str) -> bool:
+        """Have Redis charge this attempt if the worker dies from now on; returns whether the job was cancelled."""
+        sent_at = self._lease.now()
+        try:
+            begun = await self._queue.begin(holding.claim, job_id)
+        except Retry as error:
+            holding.doubtful = True
+            raise _NotBegun(str(error)) from error
+        except BackendRefused as error:
+            raise ConfigurationError(str(error)) from error
+        if begun is None:
+            raise Fenced("the lease had lapsed before the work began")
+        self._lease.confirm(sent_at)
+        holding.claim = begun.claim
+        return begun.cancelled
 
     def _check(self, job: Job) -> None:
-        if job.type.queue != self._queue_name:
-            raise BadJob(f"{job.type.name} jobs belong on {job.type.queue}, this one came on {self._queue_name}")
+        if job.type.queue != self._queue.name:
+            raise BadJob(f"{job.type.name} jobs belong on {job.type.queue}, this one came on {self._queue.name}")
         self._studio.check(job)
+
+    def _cancel(self, job_ids: Collection[str]) -> None:
+        if self._drawing is not None and self._drawing.job.id in job_ids:
+            self.interrupt(Cancelled())
+
+    async def _watch_row(self, drawing: _Drawing) -> None:
+        while True:
+            if await self._courier.status(drawing.job.id) == "cancelled":
+                drawing.interrupter.stop(Cancelled(by_the_product=True))
+                return
+            await asyncio.sleep(ROW_LOOK_SECONDS)
 
     async def _announce_processing(self, job: Job) -> None:
         """A courtesy to the user: when it fails, the job goes on, unless no report will ever pass."""
@@ -147,6 +243,10 @@ class Handler:
             structlog.get_logger().warning("processing_not_reported", problem=str(error))
         except Exception:  # noqa: BLE001 - not even a bug in a courtesy may cost the user what is generated meanwhile
             structlog.get_logger().exception("processing_not_reported")
+
+
+class _NotBegun(Exception):
+    """Redis did not confirm the start, so there is none."""
 
 
 async def _after(first: asyncio.Task[None], ending: Ending) -> None:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from ourvidz_worker.errors import DeadlinePassed, Interruption
 
+T = TypeVar("T")
+
 
 class Interrupter:
-    """Set from the event loop, looked at by the generation thread after every step."""
+    """Set from the event loop, looked at by the generation thread after every step.
 
-    def __init__(self, deadline_seconds: float) -> None:
+    `guard` is asked at every look, too, and raises when the work must not go on.
+    """
+
+    def __init__(self, deadline_seconds: float, *, guard: Callable[[], None] = lambda: None) -> None:
         self._lock = threading.Lock()
         self._deadline = time.monotonic() + deadline_seconds
+        self._guard = guard
         self._interruption: Interruption | None = None
+        self._stopped = asyncio.Event()
 
     def stop(self, interruption: Interruption) -> None:
-        """Stop at the next step; the first reason given stays."""
+        """Stop at the next step; the first reason given stays. To be called on the event loop."""
         with self._lock:
             self._interruption = self._interruption or interruption
+        self._stopped.set()
 
     def look(self) -> None:
         """Raise the reason to stop, if there is one."""
@@ -27,8 +38,22 @@ class Interrupter:
             interruption = self._interruption
         if interruption is not None:
             raise interruption
+        self._guard()
         if time.monotonic() > self._deadline:
             raise DeadlinePassed
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which is cancelled as soon as there is a reason to stop; raises that reason."""
+        task = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            self.look()
+            return await task
+        finally:
+            task.cancel()
+            stopped.cancel()
+            await asyncio.gather(task, stopped, return_exceptions=True)
 
     @property
     def seconds_left(self) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from ourvidz_worker.errors import BackendUnavailable
-from ourvidz_worker.ports import Claim, JobQueue
+from ourvidz_worker.ports import Begun, Claim, JobQueue, Renewal
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -40,14 +40,20 @@ class PatientQueue:
     async def claim(self) -> Claim | None:
         return await self._queue.claim()
 
-    async def renew(self) -> bool:
-        return await self._queue.renew()
+    async def begin(self, claim: Claim, job_id: str) -> Begun | None:
+        return await self._insist(lambda: self._queue.begin(claim, job_id))
 
-    async def acknowledge(self, claim: Claim) -> None:
-        await self._insist(lambda: self._queue.acknowledge(claim))
+    async def renew(self, job_ids: Collection[str]) -> Renewal:
+        return await self._queue.renew(job_ids)
+
+    async def acknowledge(self, claim: Claim) -> list[Claim]:
+        return await self._insist(lambda: self._queue.acknowledge(claim))
 
     async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
         await self._insist(lambda: self._queue.requeue(claim, reason, charged=charged))
+
+    async def put_back(self, claim: Claim) -> None:
+        await self._insist(lambda: self._queue.put_back(claim))
 
     async def bury(self, claim: Claim, reason: str) -> None:
         await self._insist(lambda: self._queue.bury(claim, reason))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -88,14 +88,17 @@ class Studio:
     def _check_prompt(self, prompt: str) -> None:
         self._policy.check(prompt, adult_capable=self._adult_capable)
 
-    async def draw(self, job: Job, interrupter: Interrupter, progress: Progress) -> Drawn:
-        """Generate the pictures of a job.
+    async def draw(
+        self, job: Job, interrupter: Interrupter, progress: Progress, begin: Callable[[], Awaitable[None]]
+    ) -> Drawn:
+        """Generate the pictures of a job; `begin` is called when all is there and the models are needed.
 
         Raises `GiveUp` and `GenerationFailed` with the reason, or the `Interruption` that stopped it.
         """
         seed = secrets.randbelow(_DRAWN_SEED_LIMIT) if job.seed is None else job.seed
         progress.phase("references")
-        references = await self._fetch_references(job)
+        references = await interrupter.run(self._fetch_references(job))
+        await begin()
         enhancement = await self._enhance(job, seed, interrupter, progress)
         interrupter.look()
         request = GenerationRequest(
@@ -158,7 +161,9 @@ class Studio:
             raise ConfigurationError(f"{job.type.name} needs a prompt enhancer, and this worker has none")
         progress.phase("enhancing")
         limit = min(self._enhancement_limit, interrupter.seconds_left)
-        return await enhance_prompt(job, self._enhancer, check=self._check_prompt, seed=seed, limit_seconds=limit)
+        return await interrupter.run(
+            enhance_prompt(job, self._enhancer, check=self._check_prompt, seed=seed, limit_seconds=limit)
+        )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

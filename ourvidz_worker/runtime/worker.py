@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -15,60 +16,69 @@ from ourvidz_worker.errors import (
     ConfigurationError,
     Drained,
     Fenced,
-    Interruption,
     QuotaExceeded,
     Restart,
     Retry,
 )
 from ourvidz_worker.ports import Claim, JobQueue
 from ourvidz_worker.runtime.handling import Ending, Handler
+from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.lease import LeaseKeeper
-from ourvidz_worker.runtime.recovery import Recovery
+from ourvidz_worker.runtime.reaper import Reaper
 from ourvidz_worker.runtime.studio import Studio
 
 # One job is delivered while the next is drawn; more would only pile up results of a slow backend.
 MAX_ENDINGS = 1
 OUTAGE_LIMIT = 60.0
 QUOTA_PAUSE = 900.0
+SHORTAGE_PAUSE = 5.0
+FENCE_PATIENCE = 10.0
 DELIVERY_GRACE = 10.0  # a generation that finished in the last second of the grace still has to be uploaded
 
 
 class Worker:
-    """One model family on one queue."""
+    """One model family on one queue. `shortage` says what keeps finished results from the disk, if anything does."""
 
     def __init__(
         self,
         *,
         queue: JobQueue,
+        holdings: Holdings,
+        lease: LeaseKeeper,
+        reaper: Reaper,
         studio: Studio,
         handler: Handler,
         announcer: Announcer,
+        shortage: Callable[[], str | None],
         poll_seconds: float,
         grace_period: float,
     ) -> None:
         self._queue = queue
+        self._holdings = holdings
+        self._lease = lease
+        self._reaper = reaper
         self._studio = studio
         self._handler = handler
         self._announcer = announcer
+        self._shortage = shortage
         self._poll_seconds = poll_seconds
         self._grace_period = grace_period
         self._stopping = asyncio.Event()
-        self._held: list[Claim] = []
+        self._cut_off = asyncio.Event()
         self._endings: set[asyncio.Task[None]] = set()
-        self._lease = LeaseKeeper(queue, holding=lambda: bool(self._held))
-        self._recovery = Recovery(queue, held=self._held)
         self._outage_pause = poll_seconds
         self._drain_until = 0.0
         self._fatal: Restart | None = None
+        self._full = False
 
-    def stop(self) -> None:
-        """Take no more jobs; the running one may finish within the grace period."""
-        if self._stopping.is_set():
+    def stop(self, *, at_once: bool = False) -> None:
+        """Take no more jobs; the running one may finish within the grace period, or not `at_once`."""
+        if self._stopping.is_set() and not at_once:
             return
         self._say(WorkerState.DRAINING)
         self._stopping.set()
         loop = asyncio.get_running_loop()
-        self._drain_until = loop.time() + self._grace_period
+        self._drain_until = loop.time() + (0 if at_once else self._grace_period)
         drained = Drained("the worker was shut down before the job was finished")
         loop.call_at(self._drain_until, self._handler.interrupt, drained)
 
@@ -86,23 +96,39 @@ class Worker:
         loading.result()
         structlog.get_logger().info("models_loaded", seconds=round(time.monotonic() - begun, 3))
         self._say(WorkerState.READY)
-        background = [asyncio.create_task(self._lease.keep()), asyncio.create_task(self._recovery.reap_regularly())]
-        working = asyncio.create_task(self._work())
+        keeping = asyncio.create_task(self._lease.keep())
+        reaping = asyncio.create_task(self._reaper.reap_regularly())
+        working = asyncio.create_task(self._work_and_drain())
+        cut_off = asyncio.create_task(self._wait_until_cut_off())
         try:
-            await asyncio.wait({working, background[0]}, return_when=asyncio.FIRST_COMPLETED)
-            if background[0].done():
-                await self._fence(working)
-                background[0].result()  # raises `Fenced`
-            try:
-                working.result()
-            finally:
-                await self._drain()
-            if self._fatal is not None:
-                raise self._fatal
+            await asyncio.wait({working, keeping, cut_off}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (keeping, cut_off, working):
+                if task.done():
+                    task.result()  # the first two only ever raise `Fenced`
+        except Fenced as fenced:
+            await self._fence(working, fenced)
+            raise
         finally:
+            background = (keeping, reaping, cut_off)
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+
+    async def _wait_until_cut_off(self) -> None:
+        await self._cut_off.wait()
+        raise Fenced("the lease was lost during a delivery")
+
+    async def _work_and_drain(self) -> None:
+        try:
+            await self._work()
+        except Fenced:
+            raise
+        except BaseException:
+            await self._drain()
+            raise
+        await self._drain()
+        if self._fatal is not None:
+            raise self._fatal
 
     async def _work(self) -> None:
         while await self._may_claim():
@@ -110,17 +136,12 @@ class Worker:
             if claim is None:
                 await self._wait(pause)
                 continue
-            self._held.append(claim)
+            holding = self._holdings.take(claim)
             if self._stopping.is_set():
                 return  # the stop came during the claim; the drain hands it back
             self._say(WorkerState.BUSY)
             with structlog.contextvars.bound_contextvars(queue=claim.queue):
-                try:
-                    ending = await self._handler.work_on(claim)
-                except Restart:
-                    self._held.remove(claim)  # the handler gave it back
-                    raise
-                self._begin(claim, ending)
+                self._begin(holding, await self._handler.work_on(holding))
             structlog.contextvars.unbind_contextvars("job_id", "attempt")
             if not self._stopping.is_set():
                 self._say(WorkerState.READY)
@@ -128,18 +149,18 @@ class Worker:
     async def _next_claim(self) -> tuple[Claim | None, float]:
         """The next job, or None and how many seconds to wait before asking again."""
         try:
-            if self._recovery.answer_lost:
-                await self._recovery.return_lost_claims()
+            if self._holdings.answer_lost:
+                await self._holdings.look_up()
             if not await self._waiting():
                 return None, self._recovered()
-            sent_at = time.monotonic()
+            sent_at = self._lease.now()
             claim = await self._queue.claim()
         except QuotaExceeded as error:
             structlog.get_logger().error("redis_quota_exceeded", problem=str(error), pause_seconds=QUOTA_PAUSE)
             return None, QUOTA_PAUSE
         except BackendUnavailable as error:
             # The answer to a claim may be lost while the claim was done: look into the held list first.
-            self._recovery.answer_lost = True
+            self._holdings.answer_lost = True
             self._outage_pause = min(2 * self._outage_pause, OUTAGE_LIMIT)
             structlog.get_logger().warning("queue_unavailable", problem=str(error), pause_seconds=self._outage_pause)
             return None, self._outage_pause
@@ -158,31 +179,30 @@ class Worker:
         self._announcer.announce(Message("poll", waiting=waiting))
         return waiting
 
-    def _begin(self, claim: Claim, ending: Ending) -> None:
-        task = asyncio.create_task(self._end(claim, ending))
+    def _begin(self, holding: Holding, ending: Ending) -> None:
+        task = asyncio.create_task(self._end(holding, ending))
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
 
-    async def _end(self, claim: Claim, ending: Ending) -> None:
+    async def _end(self, holding: Holding, ending: Ending) -> None:
         try:
-            await self._run_ending(claim, ending)
+            await self._run_ending(holding, ending)
         except (Retry, BackendRefused) as error:
-            # The command may or may not have been done; what is still in the held list is found by the look-up.
+            # The last word may or may not have been heard; the look-up into the held list finds out.
             structlog.get_logger().warning("ending_unconfirmed", problem=str(error))
-            self._recovery.answer_lost = True
         except Restart as error:
             self._give_up(error)
-        # Not in a `finally`: when cancelled, the claim is still held and is handed back by the drain.
-        self._held.remove(claim)
+        except Fenced:
+            self._cut_off.set()
 
-    async def _run_ending(self, claim: Claim, ending: Ending) -> None:
+    async def _run_ending(self, holding: Holding, ending: Ending) -> None:
         try:
             await ending()
         except (Retry, BackendRefused, Restart):
             raise
         except Exception:  # noqa: BLE001 - a bug in one ending may not cost the worker its other jobs
             structlog.get_logger().exception("ending_failed")
-            await self._queue.requeue(claim, "the delivery failed with an internal error", charged=True)
+            await self._holdings.requeue(holding, "the delivery failed with an internal error", charged=True)
 
     def _give_up(self, error: Restart) -> None:
         """Nothing that this process could do would be accepted: stop at once, and end with the reason."""
@@ -194,6 +214,16 @@ class Worker:
         """Wait for room for another job; False when none may be taken any more."""
         while len(self._endings) > MAX_ENDINGS and not self._stopping.is_set():
             await self._wait_any(*self._endings)
+        while not self._stopping.is_set() and (problem := self._shortage()):
+            if not self._full:
+                structlog.get_logger().error("spool_full", problem=problem)
+                self._say(WorkerState.FAILED, problem)
+            self._full = True
+            await self._wait(max(self._poll_seconds, SHORTAGE_PAUSE))
+        if self._full and not self._stopping.is_set():
+            self._full = False
+            structlog.get_logger().info("spool_recovered")
+            self._say(WorkerState.READY)
         return not self._stopping.is_set()
 
     async def _wait(self, seconds: float) -> None:
@@ -205,16 +235,19 @@ class Worker:
         await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
 
-    async def _fence(self, working: asyncio.Task[None]) -> None:
+    async def _fence(self, working: asyncio.Task[None], fenced: Fenced) -> None:
         """Stop at once and deliver nothing: others may have the jobs by now."""
-        structlog.get_logger().error("fenced", held=len(self._held))
-        self._say(WorkerState.FAILED)
+        structlog.get_logger().error("fenced", problem=str(fenced), held=len(self._holdings))
+        self._announcer.announce(Message("fenced", reason=str(fenced)))
+        self._say(WorkerState.FAILED, str(fenced))
         self._stopping.set()
         for task in self._endings:
             task.cancel()
-        self._handler.interrupt(Fenced("the lease was lost"))
-        with contextlib.suppress(Interruption):
-            await working
+        self._handler.interrupt(fenced)
+        # A step that never ends is left behind: the process ends under it.
+        await asyncio.wait({working}, timeout=FENCE_PATIENCE)
+        working.cancel()
+        await asyncio.gather(working, *self._endings, return_exceptions=True)
 
     async def _drain(self) -> None:
         """Let deliveries come to their end, then hand back what is still held."""
@@ -224,17 +257,29 @@ class Worker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        for claim in list(self._held):
-            await self._hand_back(claim)
+        if self._holdings:
+            with self._unconfirmed():
+                await self._holdings.look_up()
+        for holding in self._holdings:
+            with self._unconfirmed():
+                await self._hand_back(holding)
 
-    async def _hand_back(self, claim: Claim) -> None:
+    @contextlib.contextmanager
+    def _unconfirmed(self) -> Iterator[None]:
+        """What fails now is not lost: the supervisor or a reaper hands back what a dead owner holds."""
         try:
-            await self._queue.requeue(claim, "the worker was shut down before the job was delivered", charged=False)
+            yield
         except (Retry, BackendRefused) as error:
-            # Not lost: the supervisor or a reaper hands back what a dead owner holds.
-            structlog.get_logger().warning("hand_back_failed", queue=claim.queue, problem=str(error))
-            return
-        structlog.get_logger().warning("job_handed_back", queue=claim.queue)
+            structlog.get_logger().warning("hand_back_failed", held=len(self._holdings), problem=str(error))
 
-    def _say(self, state: WorkerState) -> None:
-        self._announcer.announce(Message("state", state=state))
+    async def _hand_back(self, holding: Holding) -> None:
+        """A job that was begun may have been reported, so it says that this is not its first delivery."""
+        if holding.claim.delivery.started:
+            reason = "the worker was shut down before the job was delivered"
+            await self._holdings.requeue(holding, reason, charged=False)
+        else:
+            await self._holdings.put_back(holding)
+        structlog.get_logger().warning("job_handed_back", queue=holding.claim.queue)
+
+    def _say(self, state: WorkerState, reason: str | None = None) -> None:
+        self._announcer.announce(Message("state", state=state, reason=reason))

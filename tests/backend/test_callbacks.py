@@ -51,6 +51,7 @@ def report(
     pauses: Pauses | None = None,
     profile: CallbackProfile = "2025-07",
     patience: CallbackPatience | None = None,
+    timeout_seconds: float = 30.0,
 ) -> None:
     async def run() -> None:
         reporter = CallbackReporter(
@@ -59,6 +60,7 @@ def report(
             profile=profile,
             secret=SECRET,
             patience=patience,
+            timeout_seconds=timeout_seconds,
             sleep=pauses or Pauses(),
         )
         try:
@@ -269,14 +271,19 @@ def test_processing_is_given_up_within_seconds(
     assert pauses.total <= 12
 
 
-def test_processing_is_abandoned_even_while_the_product_hesitates(respx_mock: respx.MockRouter) -> None:
-    async def never(_: httpx.Request) -> httpx.Response:
+def test_a_processing_under_way_is_not_cut_short_and_not_repeated(respx_mock: respx.MockRouter) -> None:
+    """The function might carry out what was cut short, after the final status."""
+    requests = []
+
+    async def never(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
     respx_mock.post(ENDPOINT).mock(side_effect=never)
-    with pytest.raises(BackendUnavailable, match="in time"):
-        report(PROCESSING, patience=CallbackPatience(processing=0.05))
+    with pytest.raises(BackendUnavailable, match="did not answer"):
+        report(PROCESSING, patience=CallbackPatience(processing=0.0), timeout_seconds=0.05)
+    assert len(requests) == 1
 
 
 def test_failed_is_repeated_like_completed(respx_mock: respx.MockRouter) -> None:

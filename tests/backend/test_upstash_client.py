@@ -13,7 +13,9 @@ import pytest
 import respx
 
 from ourvidz_worker.backend.upstash_queue import PopEnd, QueueMode, UpstashQueue
+from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
+from ourvidz_worker.ports import Begun, Renewal
 
 URL = "https://redis.example"
 TOKEN = "a-very-secret-token"
@@ -82,6 +84,18 @@ def commands(mock: respx.MockRouter) -> list[list[Any]]:
             httpx.Response(400, json={"error": "LOADING Redis is loading the dataset in memory"}),
             BackendUnavailable,
             id="a server that starts",
+        ),
+        pytest.param(
+            httpx.Response(400, json={"error": "OOM command not allowed when used memory > 'maxmemory'."}),
+            BackendUnavailable,
+            id="a full database",
+        ),
+        pytest.param(httpx.Response(429, json={"error": "too many requests"}), BackendUnavailable, id="429"),
+        pytest.param(httpx.Response(429, text="slow down"), BackendUnavailable, id="429 without JSON"),
+        pytest.param(
+            httpx.Response(429, json={"error": "ERR max daily request limit exceeded. Limit: 10000"}),
+            QuotaExceeded,
+            id="429 with the quota's text",
         ),
         pytest.param(httpx.Response(500, json={"error": "ERR Redis does not answer"}), BackendUnavailable, id="500"),
         pytest.param(httpx.Response(502, text="<html>Bad Gateway"), BackendUnavailable, id="502"),
@@ -160,19 +174,24 @@ def test_lease_and_claim_are_one_command(respx_mock: respx.MockRouter) -> None:
     respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": encoded("job")}))
     claim = call(lambda queue: queue.claim())
     assert claim.element == "job"
-    [[name, _, *arguments]] = commands(respx_mock)
-    assert (name, arguments) == (
-        "EVAL",
-        [3, "worker:lease:pod-1", "sdxl_queue", "sdxl_queue:held:pod-1", "pod-1", "90", "RIGHT"],
-    )
+    [[name, _, count, *arguments]] = commands(respx_mock)
+    assert (name, count) == ("EVAL", 4)
+    assert arguments[:4] == ["worker:lease:pod-1", "sdxl_queue", "sdxl_queue:held:pod-1", "sdxl_queue:dead"]
+    assert arguments[4:8] == ["pod-1", "90", "RIGHT", str(MAX_ELEMENT_BYTES)]
+
+
+def test_an_oversize_element_is_skipped_for_the_next_one(respx_mock: respx.MockRouter) -> None:
+    answers = [300_000, encoded("job")]
+    respx_mock.post(URL).mock(side_effect=[httpx.Response(200, json={"result": answer}) for answer in answers])
+    assert call(lambda queue: queue.claim()).element == "job"
 
 
 def test_a_renewal_prolongs_and_never_creates_a_lease(respx_mock: respx.MockRouter) -> None:
     respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": None}))
-    assert call(lambda queue: queue.renew()) is False
-    [command] = commands(respx_mock)
-    assert command[:3] == ["SET", "worker:lease:pod-1", "pod-1"]
-    assert sorted(map(str, command[3:])) == ["90", "EX", "XX"]
+    assert not call(lambda queue: queue.renew(["job-1"])).alive
+    [[name, script, *arguments]] = commands(respx_mock)
+    assert (name, arguments) == ("EVAL", [2, "worker:lease:pod-1", "worker:cancel:job-1", "90"])
+    assert "SET" not in script
 
 
 def test_the_reaper_follows_the_scan_to_its_end(respx_mock: respx.MockRouter) -> None:
@@ -195,25 +214,34 @@ class TestRpopMode:
         self, respx_mock: respx.MockRouter, pop_end: PopEnd, pop: str, push: str
     ) -> None:
         respx_mock.post(URL).mock(
-            side_effect=[httpx.Response(200, json={"result": answer}) for answer in (encoded("job"), 1, 1)]
+            side_effect=[
+                httpx.Response(200, json={"result": answer})
+                for answer in (encoded("job"), 0, [encoded(""), None], 1, 1, 1)
+            ]
         )
 
         async def life(queue: UpstashQueue) -> None:
             claim = await queue.claim()
             assert claim
-            await queue.requeue(claim, "why", charged=False)
+            assert await queue.begin(claim, "job-1") == Begun(claim, cancelled=False)
+            assert await queue.renew(["job-1", "job-2"]) == Renewal(alive=True, cancelled=frozenset({"job-1"}))
+            await queue.put_back(claim)
+            await queue.requeue(claim, "why", charged=True)
             await queue.bury(claim, "malformed")
-            await queue.acknowledge(claim)
-            assert await queue.renew()
+            assert await queue.acknowledge(claim) == []
             assert await queue.held() == []
 
         call(life, mode="rpop", pop_end=pop_end)
-        letter = '{"reason":"malformed","attempt":1,"history":[],"element":"job"}'
-        assert commands(respx_mock) == [
+        again = '{"ourvidz_redelivery":{"attempt":2,"history":["why"],"element":"job"}}'
+        *sent, [bury, dead, letter] = commands(respx_mock)
+        assert sent == [
             [pop, "sdxl_queue"],
+            ["EXISTS", "worker:cancel:job-1"],
+            ["MGET", "worker:cancel:job-1", "worker:cancel:job-2"],
             [push, "sdxl_queue", "job"],
-            ["LPUSH", "sdxl_queue:dead", letter],
+            [push, "sdxl_queue", again],
         ]
+        assert (bury, dead, json.loads(letter)["reason"]) == ("LPUSH", "sdxl_queue:dead", "malformed")
 
     def test_an_element_that_is_not_utf8_can_still_be_handed_back(self, respx_mock: respx.MockRouter) -> None:
         broken = b64encode(b"caf\xe9").decode()
@@ -222,7 +250,7 @@ class TestRpopMode:
         async def life(queue: UpstashQueue) -> None:
             claim = await queue.claim()
             assert claim
-            await queue.requeue(claim, "why", charged=False)
+            await queue.put_back(claim)
 
         call(life, mode="rpop")
         assert commands(respx_mock)[1] == ["RPUSH", "sdxl_queue", "caf\ufffd"]

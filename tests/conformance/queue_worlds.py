@@ -7,7 +7,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol, Self
 
-from ourvidz_worker.backend.keys import QueueKeys, lease_key
+from ourvidz_worker.backend.keys import QueueKeys, cancel_key, lease_key
 from ourvidz_worker.backend.upstash_queue import UpstashQueue
 from ourvidz_worker.ports import JobQueue
 from tests.conformance.rest_layer import TOKEN, RestLayer
@@ -38,6 +38,9 @@ class QueueWorld(Protocol):
 
     async def lapse(self, owner: str) -> None:
         """Let the owner's lease run out."""
+
+    async def cancel(self, job_id: str) -> None:
+        """As the product or an operator says that a job is not wanted any more."""
 
     def lose_next_answer(self) -> None:
         """The next call is carried out, and its answer never comes."""
@@ -70,6 +73,9 @@ class MemoryWorld:
 
     async def lapse(self, owner: str) -> None:
         self._redis.leases.pop(owner, None)
+
+    async def cancel(self, job_id: str) -> None:
+        self._redis.cancelled.add(job_id)
 
     def lose_next_answer(self) -> None:
         self._redis.lose_answers += 1
@@ -111,6 +117,9 @@ class RestWorld:
 
     async def lapse(self, owner: str) -> None:
         await self._layer.execute("DEL", lease_key(owner))
+
+    async def cancel(self, job_id: str) -> None:
+        await self._layer.execute("SET", cancel_key(job_id), "1")
 
     def lose_next_answer(self) -> None:
         self._layer.answers_to_lose += 1

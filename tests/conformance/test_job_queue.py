@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 import pytest
 
-from ourvidz_worker.contract.envelope import open_delivery
+from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, open_delivery
 from ourvidz_worker.errors import BackendUnavailable
-from ourvidz_worker.ports import Claim, JobQueue
+from ourvidz_worker.ports import Claim, JobQueue, Renewal
 from tests.conformance.queue_worlds import QUEUE, End, QueueWorld, inside
 
 ODD_ELEMENTS = [
@@ -21,7 +22,7 @@ ODD_ELEMENTS = [
     pytest.param(b'\x00\x01\n\r\t"\\', id="control characters"),
     pytest.param(b"", id="empty"),
     pytest.param(b"OK", id="what Upstash sends unencoded"),
-    pytest.param(b"x" * 1_000_000, id="a megabyte"),
+    pytest.param(b"x" * MAX_ELEMENT_BYTES, id="as large as may be"),
 ]
 
 
@@ -29,6 +30,12 @@ async def claimed(queue: JobQueue) -> Claim:
     claim = await queue.claim()
     assert claim is not None
     return claim
+
+
+async def started(queue: JobQueue, claim: Claim) -> Claim:
+    begun = await queue.begin(claim, "job-1")
+    assert begun is not None
+    return begun.claim
 
 
 @inside
@@ -95,19 +102,32 @@ async def test_acknowledging_twice_is_harmless(world: QueueWorld) -> None:
     assert await queue.held() == [second]
 
 
+@pytest.mark.parametrize("begun", [False, True])
 @inside
-async def test_a_first_delivery_handed_back_uncharged_is_the_producers_bytes_untouched(
-    world: QueueWorld,
-) -> None:
+async def test_a_first_delivery_put_back_is_the_producers_bytes_untouched(world: QueueWorld, *, begun: bool) -> None:
     queue = world.queue("a")
     await world.produce(b'{ "id" : 1 }', b"2")
-    await queue.requeue(await claimed(queue), "shutting down", charged=False)
+    claim = await claimed(queue)
+    if begun:
+        claim = await started(queue, claim)
+    await queue.put_back(claim)
     again = await claimed(queue)
     assert (again.element, again.delivery.attempt, again.delivery.history) == ('{ "id" : 1 }', 1, ())
 
 
+@pytest.mark.parametrize("begun", [False, True])
 @inside
-async def test_a_charged_delivery_carries_its_count_and_reasons(world: QueueWorld) -> None:
+async def test_a_redelivery_put_back_is_as_it_was(world: QueueWorld, *, begun: bool) -> None:
+    queue = world.queue("a")
+    await world.produce(b"1")
+    await queue.requeue(await claimed(queue), "crashed", charged=True)
+    claim = await claimed(queue)
+    await queue.put_back(await started(queue, claim) if begun else claim)
+    assert await claimed(queue) == claim
+
+
+@inside
+async def test_a_redelivery_carries_its_count_and_reasons(world: QueueWorld) -> None:
     queue = world.queue("a")
     await world.produce(b"1")
     await queue.requeue(await claimed(queue), "out of memory", charged=True)
@@ -115,7 +135,7 @@ async def test_a_charged_delivery_carries_its_count_and_reasons(world: QueueWorl
     await queue.requeue(await claimed(queue), "deadline", charged=True)
     delivery = (await claimed(queue)).delivery
     assert (delivery.original, delivery.attempt) == ("1", 3)
-    assert delivery.history == ("out of memory", "deadline")
+    assert delivery.history == ("out of memory", "shutting down", "deadline")
 
 
 @pytest.mark.parametrize(("push", "pop"), [("left", "right"), ("right", "left")])
@@ -123,8 +143,10 @@ async def test_a_charged_delivery_carries_its_count_and_reasons(world: QueueWorl
 async def test_a_job_handed_back_is_the_next_one_taken(world: QueueWorld, push: End, pop: End) -> None:
     queue = world.queue("a", pop_end=pop)
     await world.produce(b"1", b"2", end=push)
-    await queue.requeue(await claimed(queue), "shutting down", charged=False)
+    await queue.put_back(await claimed(queue))
     assert await queue.peek(2) == ["1", "2"]
+    await queue.requeue(await claimed(queue), "shutting down", charged=False)
+    assert [open_delivery(element).original for element in await queue.peek(2)] == ["1", "2"]
 
 
 @pytest.mark.parametrize("charged", [True, False])
@@ -145,7 +167,9 @@ async def test_a_buried_job_keeps_its_bytes_its_reason_and_its_history(world: Qu
     await queue.requeue(await claimed(queue), "crashed", charged=True)
     await queue.bury(await claimed(queue), "is not JSON")
     [letter] = await world.dead_letters()
-    assert json.loads(letter) == {
+    document = json.loads(letter)
+    assert datetime.fromisoformat(document.pop("died_at")).tzinfo is not None
+    assert document == {
         "reason": "is not JSON",
         "attempt": 2,
         "history": ["crashed"],
@@ -194,14 +218,98 @@ async def test_identical_elements_are_separate_jobs(world: QueueWorld) -> None:
 async def test_a_lapsed_lease_cannot_be_renewed(world: QueueWorld) -> None:
     queue = world.queue("a")
     await queue.claim()
-    assert await queue.renew() is True
+    assert (await queue.renew([])).alive
     await world.lapse("a")
-    assert await queue.renew() is False
+    await world.cancel("job-1")
+    assert await queue.renew([]) == await queue.renew(["job-1"]) == Renewal(alive=False)
 
 
 @inside
 async def test_an_owner_that_never_claimed_has_no_lease(world: QueueWorld) -> None:
-    assert await world.queue("a").renew() is False
+    assert not (await world.queue("a").renew([])).alive
+
+
+@inside
+async def test_a_renewal_tells_which_of_its_jobs_were_cancelled(world: QueueWorld) -> None:
+    queue = world.queue("a")
+    await queue.claim()
+    await world.cancel("job-2")
+    await world.cancel("job-9")
+    assert await queue.renew(["job-1", "job-2", "job-3"]) == Renewal(alive=True, cancelled=frozenset({"job-2"}))
+
+
+@inside
+async def test_a_start_tells_whether_the_job_was_cancelled(world: QueueWorld) -> None:
+    queue = world.queue("a")
+    await world.produce(b"1", b"2")
+    await world.cancel("job-2")
+    for job_id, cancelled in (("job-1", False), ("job-2", True)):
+        begun = await queue.begin(await claimed(queue), job_id)
+        assert begun is not None
+        assert begun.cancelled is cancelled
+
+
+@inside
+async def test_what_was_begun_is_held_as_begun_and_still_the_same_job(world: QueueWorld) -> None:
+    queue = world.queue("a")
+    await world.produce(b"1", b"2")
+    first, second = await claimed(queue), await claimed(queue)
+    begun = await started(queue, first)
+    assert begun.delivery.started
+    assert (begun.delivery.original, begun.delivery.attempt) == ("1", 1)
+    assert {claim.element for claim in await queue.held()} == {begun.element, second.element}
+    assert await queue.acknowledge(second) == [begun]
+    assert await queue.acknowledge(begun) == []
+
+
+@inside
+async def test_beginning_twice_is_harmless(world: QueueWorld) -> None:
+    queue = world.queue("a")
+    await world.produce(b"1")
+    claim = await claimed(queue)
+    assert await started(queue, claim) == await started(queue, claim)
+    assert len(await queue.held()) == 1
+
+
+@inside
+async def test_a_start_keeps_the_lease_alive_and_never_revives_it(world: QueueWorld) -> None:
+    queue, reaper = world.queue("a"), world.queue("reaper")
+    await world.produce(b"1")
+    claim = await claimed(queue)
+    await world.lapse("a")
+    assert await queue.begin(claim, "job-1") is None
+    assert await reaper.reap() == 1
+    assert await queue.begin(claim, "job-1") is None
+    assert await queue.held() == []
+
+
+@inside
+async def test_an_acknowledgement_tells_what_else_is_held(world: QueueWorld) -> None:
+    """The look for lost claims after each acknowledgement costs no command of its own."""
+    queue = world.queue("a")
+    await world.produce(b"1", b"2")
+    first = await claimed(queue)
+    world.lose_next_answer()
+    with pytest.raises(BackendUnavailable):
+        await queue.claim()
+    assert [claim.element for claim in await queue.acknowledge(first)] == ["2"]
+
+
+@pytest.mark.parametrize("size", [MAX_ELEMENT_BYTES + 1, 10_000_000])
+@inside
+async def test_an_element_too_large_for_a_job_goes_to_the_dead_letters_by_itself(world: QueueWorld, size: int) -> None:
+    """It would not fit into the request that puts it aside, and never travels."""
+    queue = world.queue("a")
+    large = b'"\\\x01' + b"\xff" + b"x" * (size - 4)
+    await world.produce(large, b"next")
+    assert (await claimed(queue)).element == "next"
+    [letter] = await world.dead_letters()
+    document = json.loads(letter)
+    assert document["element"].encode("utf-8", "surrogateescape") == large
+    assert document["reason"] == f"element has {size} bytes; at most {MAX_ELEMENT_BYTES} are accepted"
+    assert (document["attempt"], document["history"]) == (1, [])
+    assert datetime.fromisoformat(document["died_at"]).tzinfo is not None
+    assert len(await queue.held()) == 1
 
 
 @inside
@@ -213,11 +321,12 @@ async def test_the_reaper_takes_nothing_from_a_living_owner(world: QueueWorld) -
 
 
 @inside
-async def test_the_reaper_hands_back_charged_what_owners_without_a_lease_hold(world: QueueWorld) -> None:
+async def test_the_reaper_charges_only_what_was_begun(world: QueueWorld) -> None:
     dead, also_dead, reaper = world.queue("dead-1"), world.queue("dead:2"), world.queue("reaper")
     await world.produce(b"1", b"2", b"3")
-    for owner in (dead, dead, also_dead):
-        await claimed(owner)
+    for owner in (dead, also_dead):
+        await started(owner, await claimed(owner))
+    await claimed(dead)
     await world.lapse("dead-1")
     await world.lapse("dead:2")
     assert await reaper.reap() == 3
@@ -226,7 +335,7 @@ async def test_the_reaper_hands_back_charged_what_owners_without_a_lease_hold(wo
     assert sorted((delivery.original, delivery.attempt) for delivery in deliveries) == [
         ("1", 2),
         ("2", 2),
-        ("3", 2),
+        ("3", 1),
     ]
     assert {len(delivery.history) for delivery in deliveries} == {1}
     assert await dead.held() == []
@@ -261,14 +370,14 @@ async def test_release_needs_no_lapsed_lease_and_keeps_the_order(world: QueueWor
     """The supervisor's waitpid is proof of death: nobody waits for the lease."""
     dead, supervisor = world.queue("dead"), world.queue("supervisor")
     await world.produce(b"1", b"2", b"3")
-    await claimed(dead)
+    await started(dead, await claimed(dead))
     await claimed(dead)
     assert await supervisor.release("dead", "killed by signal 9") == 2
     assert await supervisor.release("dead", "killed by signal 9") == 0
     coming = [open_delivery(element) for element in await supervisor.peek(3)]
-    assert [(delivery.original, delivery.attempt) for delivery in coming] == [("1", 2), ("2", 2), ("3", 1)]
-    assert coming[0].history == ("killed by signal 9",)
-    assert await dead.renew() is False
+    assert [(delivery.original, delivery.attempt) for delivery in coming] == [("1", 2), ("2", 1), ("3", 1)]
+    assert [delivery.history for delivery in coming] == [("killed by signal 9",), ("killed by signal 9",), ()]
+    assert not (await dead.renew([])).alive
 
 
 @inside
@@ -286,19 +395,23 @@ async def test_a_claim_whose_answer_was_lost_is_found_among_what_is_held(world: 
 @inside
 async def test_every_call_may_be_repeated_after_a_lost_answer(world: QueueWorld) -> None:
     queue = world.queue("a")
-    await world.produce(b"1", b"2", b"3")
-    one, two, three = [await claimed(queue) for _ in range(3)]
-    calls: tuple[Callable[[], Awaitable[None]], ...] = (
+    await world.produce(b"1", b"2", b"3", b"4")
+    one, two, three, four = [await claimed(queue) for _ in range(4)]
+    calls: tuple[Callable[[], Awaitable[object]], ...] = (
+        lambda: queue.begin(one, "job-1"),
         lambda: queue.acknowledge(one),
         lambda: queue.requeue(two, "why", charged=True),
         lambda: queue.bury(three, "why"),
+        lambda: queue.put_back(four),
     )
     for call in calls:
         world.lose_next_answer()
         with pytest.raises(BackendUnavailable):
             await call()
         await call()
-    assert (await queue.length(), await queue.held(), len(await world.dead_letters())) == (1, [], 1)
+    [begun] = await queue.held()
+    assert begun.delivery.started
+    assert (await queue.length(), len(await world.dead_letters())) == (2, 1)
 
 
 @pytest.mark.parametrize("element", ODD_ELEMENTS)
@@ -308,7 +421,7 @@ async def test_an_odd_element_does_not_jam_the_queue(world: QueueWorld, element:
     shown = element.decode("utf-8", "surrogateescape")
     await world.produce(element, b"next")
     assert await queue.peek(1) == [shown]
-    await queue.requeue(await claimed(queue), "untouched", charged=False)
+    await queue.put_back(await started(queue, await claimed(queue)))
     assert (await world.waiting())[-1] == shown
     await queue.requeue(await claimed(queue), "wrapped", charged=True)
     claim = await claimed(queue)

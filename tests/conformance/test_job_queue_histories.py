@@ -79,6 +79,26 @@ class History(RuleBasedStateMachine):
         self.done[claim.delivery.original] += min(copies, 1)
 
     @precondition(lambda self: self.claims)
+    @rule(data=st.data(), lost=st.booleans())
+    def begin(self, data: st.DataObject, *, lost: bool) -> None:
+        """The claim that is begun replaces the one it came from, whose late calls then find nothing."""
+        owner, claim = self.some_claim(data)
+        copies = self.copies_held(owner, claim)
+        self.call(lambda: self.queues[owner].begin(claim, "job-1"), lost=lost and copies <= 1)
+        begun = claim.delivery.begun()
+        known = Claim(claim.queue, begun, open_delivery(begun))
+        if copies and owner in self.alive:
+            assert begun in self.run(self.world.held_by(owner))
+            self.claims.append((owner, known))
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), lost=st.booleans())
+    def put_back(self, data: st.DataObject, *, lost: bool) -> None:
+        owner, claim = self.some_claim(data)
+        lost = lost and self.copies_held(owner, claim) <= 1
+        self.call(lambda: self.queues[owner].put_back(claim), lost=lost)
+
+    @precondition(lambda self: self.claims)
     @rule(data=st.data(), charged=st.booleans(), lost=st.booleans())
     def requeue(self, data: st.DataObject, *, charged: bool, lost: bool) -> None:
         owner, claim = self.some_claim(data)
@@ -96,7 +116,7 @@ class History(RuleBasedStateMachine):
     def lapse(self, owner: str) -> None:
         self.run(self.world.lapse(owner))
         self.alive.discard(owner)
-        assert not self.run(self.queues[owner].renew())
+        assert not self.run(self.queues[owner].renew([])).alive
 
     @rule(owner=owners)
     def reap(self, owner: str) -> None:
@@ -132,7 +152,7 @@ class History(RuleBasedStateMachine):
         """Identical elements are the same job to the queue: repeats are promised harmless only for one."""
         return self.run(self.world.held_by(owner)).count(claim.element)
 
-    def call(self, call: Callable[[], Coroutine[Any, Any, None]], *, lost: bool) -> None:
+    def call(self, call: Callable[[], Coroutine[Any, Any, object]], *, lost: bool) -> None:
         """Make a call, and once more where its answer was lost."""
         if lost:
             self.world.lose_next_answer()

@@ -19,6 +19,9 @@ from ourvidz_worker.contract.parse import parse_job
 from ourvidz_worker.ports import Asset
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler
+from ourvidz_worker.runtime.holdings import Holdings
+from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
+from ourvidz_worker.runtime.reaper import Reaper
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
 from ourvidz_worker.runtime.studio import Studio
 from ourvidz_worker.runtime.worker import Worker
@@ -29,6 +32,7 @@ from tests.support.fakes import (
     FakeQueue,
     FakeReferences,
     FakeReporter,
+    FakeRows,
     FakeStore,
     Listener,
     OneWordPolicy,
@@ -88,6 +92,8 @@ class Scene:
         job_deadline: float = 60.0,
         poll_seconds: float = 0.005,
         steps: int = 3,
+        rows_tell: bool = False,
+        lease: LeaseTimes | None = None,
     ) -> None:
         self.journal: list[str] = []
         self.redis = MemoryRedis()
@@ -99,7 +105,10 @@ class Scene:
         self.references = FakeReferences()
         self.spool = Spool(folder / "spool")
         self.listener = Listener()
-        self.courier = Courier(self.store, self.reporter)
+        self.rows = FakeRows()
+        self.holdings = Holdings(self.queue)
+        self.lease = LeaseKeeper(self.queue, self.holdings, lease or LeaseTimes())
+        self.courier = Courier(self.store, self.reporter, self.rows, guard=self.lease.check)
         self.studio = Studio(
             engine=self.engine,
             encoder=self.encoder,
@@ -113,18 +122,26 @@ class Scene:
         )
         self.handler = Handler(
             queue=self.queue,
+            holdings=self.holdings,
+            lease=self.lease,
             catalogue=CATALOGUE,
             studio=self.studio,
             courier=self.courier,
             spool=self.spool,
             announcer=self.listener,
             job_deadline=job_deadline,
+            rows_tell=rows_tell,
         )
+        self.shortage: str | None = None
         self.worker = Worker(
             queue=self.queue,
+            holdings=self.holdings,
+            lease=self.lease,
+            reaper=Reaper(self.queue, self.holdings, lease_seconds=90.0, interval=300.0),
             studio=self.studio,
             handler=self.handler,
             announcer=self.listener,
+            shortage=lambda: self.shortage,
             poll_seconds=poll_seconds,
             grace_period=grace_period,
         )
@@ -192,5 +209,5 @@ class Scene:
 
     def done(self) -> list[str]:
         """The journal without the polling."""
-        polling = ("length", "claim", "held", "reap", "renew")
+        polling = ("length", "claim", "begin", "held", "reap", "renew")
         return [entry for entry in self.journal if entry not in polling]

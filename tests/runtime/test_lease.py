@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
 import pytest
 
+from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, Fenced, QuotaExceeded
-from ourvidz_worker.runtime import lease
-from ourvidz_worker.runtime.lease import LeaseKeeper
-from tests.runtime.scene import OWNER, Scene
+from ourvidz_worker.ports import Claim
+from ourvidz_worker.runtime.holdings import Holdings
+from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
+from tests.runtime.scene import OWNER, Scene, payload
 from tests.support.memory import LEASE_SECONDS
 from tests.support.stories import story
 from tests.support.waiting import eventually
 
-
-@pytest.fixture(autouse=True)
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.005)
-    monkeypatch.setattr(lease, "RETRY_SECONDS", 0.005)
+EAGER = LeaseTimes(0.03)
 
 
 @pytest.fixture
@@ -30,23 +29,33 @@ def scene(tmp_path: Path) -> Scene:
     return scene
 
 
-def test_a_worker_fences_itself_before_its_lease_can_lapse() -> None:
-    """60 s to the fence, one more retry with a 10 s timeout, and still before the 90 s of the lease."""
-    assert lease.FENCE_SECONDS + lease.RETRY_SECONDS + 10.0 < LEASE_SECONDS
+def holding(scene: Scene, job_id: str = "job-1") -> Holdings:
+    holdings = Holdings(scene.queue)
+    element = json.dumps(payload(job_id))
+    holdings.take(Claim("sdxl_queue", element, open_delivery(element))).job_id = job_id
+    return holdings
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_everything_follows_from_the_life_of_the_lease() -> None:
+    times = LeaseTimes()
+    assert (times.lease, times.renew, times.fence, times.retry) == (90.0, 30.0, 60.0, 5.0)
 
 
 @story
 async def test_what_holds_nothing_renews_nothing(scene: Scene) -> None:
     """Commands are billed one by one: an idle worker must cost few (contract section 1)."""
-    looks = 0
-
-    def holding() -> bool:
-        nonlocal looks
-        looks += 1
-        return False
-
-    keeping = asyncio.create_task(LeaseKeeper(scene.queue, holding=holding).keep())
-    await eventually(lambda: looks >= 3, "three looks")
+    holdings = Holdings(scene.queue)
+    keeping = asyncio.create_task(LeaseKeeper(scene.queue, holdings, EAGER).keep())
+    marks = [asyncio.create_task(asyncio.sleep(EAGER.renew * count)) for count in (1, 2, 3)]
+    await asyncio.gather(*marks)
     keeping.cancel()
     assert scene.journal == []
 
@@ -55,39 +64,67 @@ async def test_what_holds_nothing_renews_nothing(scene: Scene) -> None:
 async def test_a_lapsed_lease_fences_at_once(scene: Scene) -> None:
     scene.redis.leases.clear()
     with pytest.raises(Fenced, match="had lapsed"):
-        await LeaseKeeper(scene.queue, holding=lambda: True).keep()
+        await LeaseKeeper(scene.queue, holding(scene), EAGER).keep()
 
 
 @pytest.mark.parametrize("problem", [BackendUnavailable("cut off"), QuotaExceeded("used up"), BackendRefused("no")])
 @story
-async def test_failed_renewals_are_repeated_until_the_fence(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, problem: Exception
-) -> None:
-    monkeypatch.setattr(lease, "FENCE_SECONDS", 0.05)
+async def test_failed_renewals_are_repeated_until_the_fence(scene: Scene, problem: Exception) -> None:
     scene.queue.script.fail_next("renew", *(problem for _ in range(10_000)))
     begun = time.monotonic()
     with pytest.raises(Fenced, match="not confirmed"):
-        await LeaseKeeper(scene.queue, holding=lambda: True).keep()
-    assert time.monotonic() - begun >= 0.05
+        await LeaseKeeper(scene.queue, holding(scene), LeaseTimes(0.09)).keep()
+    assert time.monotonic() - begun >= 0.06
 
 
 @story
-async def test_one_confirmed_renewal_takes_the_fence_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "FENCE_SECONDS", 0.2)
-    keeper = LeaseKeeper(scene.queue, holding=lambda: True)
+async def test_a_renewal_that_never_answers_does_not_put_off_the_fence(scene: Scene) -> None:
+    answer = scene.queue.script.hold("renew")
+    with pytest.raises(Fenced, match="not confirmed"):
+        await LeaseKeeper(scene.queue, holding(scene), LeaseTimes(0.09)).keep()
+    answer.open()
+
+
+@story
+async def test_one_confirmed_renewal_takes_the_fence_back(scene: Scene) -> None:
+    keeper = LeaseKeeper(scene.queue, holding(scene), LeaseTimes(0.15))
     scene.queue.script.fail_next("renew", BackendUnavailable("cut off"))
     keeping = asyncio.create_task(keeper.keep())
-    # Each takes at least 5 ms, so they last longer than the time to the fence.
-    await eventually(lambda: scene.journal.count("renew") >= 60, "60 renewals")
+    # Each comes a third of the lease after the one before, so they last longer than two fences.
+    await eventually(lambda: scene.journal.count("renew") >= 5, "five renewals")
     assert not keeping.done()
     keeping.cancel()
 
 
 @story
+async def test_a_renewal_tells_of_cancelled_jobs(scene: Scene) -> None:
+    heard: list[str] = []
+    keeper = LeaseKeeper(scene.queue, holding(scene, "job-7"), EAGER)
+    keeper.on_cancelled = heard.extend
+    scene.redis.cancelled |= {"job-7", "job-8"}
+    keeping = asyncio.create_task(keeper.keep())
+    await eventually(lambda: heard, "the cancellation")
+    keeping.cancel()
+    assert set(heard) == {"job-7"}
+
+
+@story
 async def test_a_claim_confirms_the_lease_too_and_an_older_one_takes_nothing_back(scene: Scene) -> None:
     """What counts is when the command was sent."""
-    keeper = LeaseKeeper(scene.queue, holding=lambda: True)
-    later = time.monotonic() + 5.0
-    keeper.confirm(later)
-    keeper.confirm(later - 4.0)
-    assert keeper._confirmed_at == later
+    clock = Clock()
+    keeper = LeaseKeeper(scene.queue, holding(scene), LeaseTimes(), clock=clock)
+    keeper.confirm(5.0)
+    keeper.confirm(1.0)
+    clock.now = 64.9
+    keeper.check()
+    clock.now = 65.0
+    with pytest.raises(Fenced, match="60 s"):
+        keeper.check()
+
+
+@story
+async def test_what_is_not_held_needs_no_lease(scene: Scene) -> None:
+    clock = Clock()
+    keeper = LeaseKeeper(scene.queue, Holdings(scene.queue), LeaseTimes(), clock=clock)
+    clock.now = 1000.0
+    keeper.check()

@@ -209,6 +209,7 @@ async def test_after_three_attempts_a_job_is_failed_and_put_aside_without_runnin
 async def test_the_third_attempt_still_runs(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.submit(payload(), attempt=MAX_ATTEMPTS)
+    scene.rows.statuses["job-1"] = "processing"
     await scene.run_until_idle()
     assert scene.statuses() == ["processing", "completed"]
     assert scene.reporter.last().metadata["attempt"] == MAX_ATTEMPTS
@@ -316,7 +317,10 @@ async def test_an_upload_that_is_refused_for_good_fails_the_job(tmp_path: Path) 
     await scene.run_until_idle()
     assert scene.failure().metadata["error_type"] == "backend"
     assert scene.failure().error_message == "the bucket sdxl_image_fast is missing"
-    assert scene.spool.find("job-1") is None
+    (parked,) = scene.spool.parked()
+    assert parked.reason == "the bucket sdxl_image_fast is missing"
+    assert parked.result.callback.status == "completed"
+    assert scene.dead() == []
 
 
 @story
@@ -362,6 +366,7 @@ async def test_a_missing_row_puts_the_job_aside(tmp_path: Path) -> None:
     assert letter["reason"] == "the product has no row for this job"
     assert scene.listener.outcomes() == {"job-1": "dead"}
     assert "failed" not in scene.statuses()
+    assert [parked.reason for parked in scene.spool.parked()] == ["the product has no row for this job"]
 
 
 @story
@@ -372,7 +377,7 @@ async def test_a_row_that_is_linked_late_costs_no_second_generation(tmp_path: Pa
     scene.reporter.script.fail_next("completed", RowNotLinked("cannot be completed without an associated image_id"))
     await scene.run_until_idle()
     assert len(scene.engine.requests) == 1
-    assert [m.attempt for m in scene.listener.messages if m.kind == "started"] == [1, 2]
+    assert [m.attempt for m in scene.listener.messages if m.kind == "started"] == [1, 1]
     assert scene.statuses() == ["processing", "completed"]
 
 
@@ -465,8 +470,8 @@ async def test_the_deadline_stops_a_generation_at_its_next_step(tmp_path: Path) 
     drawing = scene.engine.hold_at(1)
     async with scene.working():
         await drawing.reached()
-        interrupter = scene.handler._interrupter
-        assert interrupter is not None
+        assert scene.handler._drawing is not None
+        interrupter = scene.handler._drawing.interrupter
         await eventually(lambda: interrupter.seconds_left == 0.0, "the deadline")
         drawing.open()
         await scene.idle()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, Fenced, PoisonedContext
-from ourvidz_worker.runtime import lease
 from ourvidz_worker.runtime import worker as worker_module
+from ourvidz_worker.runtime.lease import LeaseTimes
 from tests.runtime.scene import Scene, payload
 from tests.support.fakes import Gate
 from tests.support.stories import story
@@ -22,18 +23,12 @@ def no_delivery_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "DELIVERY_GRACE", 0.0)
 
 
-@pytest.fixture
-def eager_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
-    monkeypatch.setattr(lease, "RETRY_SECONDS", 0.01)
-
-
 async def interrupted(scene: Scene) -> None:
     """The generation in progress was told to stop."""
 
     def told() -> bool:
-        interrupter = scene.handler._interrupter
-        return interrupter is not None and interrupter._interruption is not None
+        drawing = scene.handler._drawing
+        return drawing is not None and drawing.interrupter._interruption is not None
 
     await eventually(told, "the interruption")
 
@@ -96,7 +91,8 @@ async def test_a_delivery_that_takes_too_long_is_handed_back_and_its_result_kept
         await uploading.reached()
         scene.worker.stop()
         await running
-    assert scene.redis.queue == [element]
+    (waiting,) = map(open_delivery, scene.redis.queue)
+    assert (waiting.original, waiting.attempt, waiting.redelivered) == (element, 1, True)
     assert scene.statuses() == ["processing"]
     assert scene.spool.find("job-1") is not None
 
@@ -195,7 +191,7 @@ async def test_a_poisoned_card_is_told_even_when_the_queue_is_out_of_reach(tmp_p
     scene = Scene(tmp_path)
     scene.submit(payload())
     scene.engine.errors = [PoisonedContext("CUDA error")]
-    scene.queue.script.fail_next("requeue", BackendUnavailable("cut off"))
+    scene.queue.script.fail_next("requeue", *(BackendUnavailable("cut off") for _ in range(3)))
     async with scene.ending_with(PoisonedContext):
         pass
     assert len(scene.held()) == 1
@@ -251,11 +247,10 @@ async def test_a_wrong_key_while_a_failure_is_reported_hands_the_job_back(tmp_pa
     assert scene.dead() == []
 
 
-@pytest.mark.usefixtures("eager_lease")
 @story
 async def test_a_lost_lease_stops_the_generation_and_delivers_nothing(tmp_path: Path) -> None:
     """Others may have the jobs by now (design, "Delivery": self-fence)."""
-    scene = Scene(tmp_path)
+    scene = Scene(tmp_path, lease=LeaseTimes(0.3))
     scene.submit(payload("job-1"), payload("job-2"))
     uploading = scene.store.script.hold("put")
     drawing = scene.engine.hold_at(2, "job-2")
@@ -274,12 +269,10 @@ async def test_a_lost_lease_stops_the_generation_and_delivers_nothing(tmp_path: 
     assert scene.listener.states()[-1] == "FAILED"
 
 
-@pytest.mark.usefixtures("eager_lease")
 @story
-async def test_a_worker_that_is_cut_off_fences_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_is_cut_off_fences_itself(tmp_path: Path) -> None:
     """60 s without a confirmed renewal, and the worker stops its generation and delivers nothing."""
-    monkeypatch.setattr(lease, "FENCE_SECONDS", 0.05)
-    scene = Scene(tmp_path)
+    scene = Scene(tmp_path, lease=LeaseTimes(0.1))
     scene.submit(payload())
     drawing = scene.engine.hold_at(2)
     scene.queue.script.fail_next("renew", *(BackendUnavailable("cut off") for _ in range(10_000)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,12 +18,14 @@ from ourvidz_worker.control import Message
 from ourvidz_worker.errors import BackendUnavailable, ContentRefused, EnhancementFailed
 from ourvidz_worker.ports import (
     Asset,
+    Begun,
     Claim,
     Generation,
     GenerationRequest,
     GpuMemory,
     OnStep,
     ReferenceImage,
+    Renewal,
 )
 from ourvidz_worker.runtime.policy import ContentPolicy
 from tests.support.memory import MemoryQueue, MemoryRedis
@@ -106,14 +108,20 @@ class FakeQueue(MemoryQueue):
     async def claim(self) -> Claim | None:
         return await self._scripted("claim", super().claim())
 
-    async def renew(self) -> bool:
-        return await self._scripted("renew", super().renew())
+    async def begin(self, claim: Claim, job_id: str) -> Begun | None:
+        return await self._scripted("begin", super().begin(claim, job_id))
 
-    async def acknowledge(self, claim: Claim) -> None:
-        await self._scripted("acknowledge", super().acknowledge(claim))
+    async def renew(self, job_ids: Collection[str]) -> Renewal:
+        return await self._scripted("renew", super().renew(job_ids))
+
+    async def acknowledge(self, claim: Claim) -> list[Claim]:
+        return await self._scripted("acknowledge", super().acknowledge(claim))
 
     async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
         await self._scripted("requeue", super().requeue(claim, reason, charged=charged))
+
+    async def put_back(self, claim: Claim) -> None:
+        await self._scripted("put_back", super().put_back(claim))
 
     async def bury(self, claim: Claim, reason: str) -> None:
         await self._scripted("bury", super().bury(claim, reason))
@@ -244,6 +252,25 @@ class FakeReporter:
 
     def last(self) -> Callback:
         return self.callbacks[-1]
+
+
+class FakeRows:
+    """What the product recorded of jobs; `error` is raised instead, as long as it is set."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[str, str] = {}
+        self.error: Exception | None = None
+        self.asked: list[str] = []
+        self.closed = False
+
+    async def status(self, job_id: str) -> str | None:
+        self.asked.append(job_id)
+        if self.error is not None:
+            raise self.error
+        return self.statuses.get(job_id)
+
+    async def close(self) -> None:
+        self.closed = True
 
 
 class FakeReferences:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ourvidz_worker.contract.envelope import open_delivery
+from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, REDELIVERY_PREFIX, Delivery, open_delivery
 from ourvidz_worker.errors import BackendUnavailable
-from ourvidz_worker.ports import Claim
+from ourvidz_worker.ports import Begun, Claim, Renewal
 
 LEASE_SECONDS = 90.0
+DIED_AT = "2026-01-01T00:00:00+00:00"
 
 
 @dataclass
@@ -27,6 +28,7 @@ class MemoryRedis:
     dead: list[str] = field(default_factory=list)
     held: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     leases: dict[str, float] = field(default_factory=dict)
+    cancelled: set[str] = field(default_factory=set)
     lose_answers: int = 0
 
     def alive(self, owner: str) -> bool:
@@ -55,36 +57,53 @@ class MemoryQueue:
 
     async def claim(self) -> Claim | None:
         self._redis.leases[self._owner] = self._redis.clock() + LEASE_SECONDS
-        element = self._redis.queue.pop(self._next) if self._redis.queue else None
+        element = self._pop()
         if element is not None:
             self._redis.held[self._owner].append(element)
         self._redis.answer()
         return None if element is None else self._claim_of(element)
 
-    async def renew(self) -> bool:
-        alive = self._redis.alive(self._owner)
-        if alive:
-            self._redis.leases[self._owner] = self._redis.clock() + LEASE_SECONDS
+    async def begin(self, claim: Claim, job_id: str) -> Begun | None:
+        mine = self._redis.held[self._owner]
+        begun = claim.delivery.begun()
+        known = next((element for element in (claim.element, begun) if element in mine), None)
+        alive = self._prolong()
+        if alive and known is not None:
+            mine.remove(known)
+            mine.append(begun)
         self._redis.answer()
-        return alive
+        if not alive or known is None:
+            return None
+        return Begun(self._claim_of(begun), job_id in self._redis.cancelled)
 
-    async def acknowledge(self, claim: Claim) -> None:
+    async def renew(self, job_ids: Collection[str]) -> Renewal:
+        alive = self._prolong()
+        self._redis.answer()
+        return Renewal(alive, self._redis.cancelled.intersection(job_ids) if alive else frozenset())
+
+    async def acknowledge(self, claim: Claim) -> list[Claim]:
         self._take_out(self._owner, claim.element)
         self._redis.answer()
+        return self._claims()
 
     async def requeue(self, claim: Claim, reason: str, *, charged: bool) -> None:
         if self._take_out(self._owner, claim.element):
             self._push_next(claim.delivery.again(reason, charged=charged))
         self._redis.answer()
 
+    async def put_back(self, claim: Claim) -> None:
+        if self._take_out(self._owner, claim.element):
+            self._push_next(claim.delivery.untouched())
+        self._redis.answer()
+
     async def bury(self, claim: Claim, reason: str) -> None:
         if self._take_out(self._owner, claim.element):
-            self._redis.dead.insert(0, claim.delivery.dead_letter(reason))
+            self._redis.dead.insert(0, claim.delivery.dead_letter(reason, died_at=DIED_AT))
         self._redis.answer()
 
     async def held(self) -> list[Claim]:
         self._redis.answer()
-        return [self._claim_of(element) for element in self._redis.held[self._owner]]
+        return self._claims()
 
     async def peek(self, count: int) -> list[str]:
         self._redis.answer()
@@ -106,10 +125,31 @@ class MemoryQueue:
     async def close(self) -> None:
         """There is nothing to close."""
 
+    def _pop(self) -> str | None:
+        """The next element; what is too large for a job goes to the dead letters."""
+        while self._redis.queue:
+            element = self._redis.queue.pop(self._next)
+            size = len(element.encode("utf-8", "surrogateescape"))
+            if size <= MAX_ELEMENT_BYTES * (8 if element.startswith(REDELIVERY_PREFIX) else 1):
+                return element
+            reason = f"element has {size} bytes; at most {MAX_ELEMENT_BYTES} are accepted"
+            self._redis.dead.insert(0, Delivery(element).dead_letter(reason, died_at=DIED_AT))
+        return None
+
+    def _claims(self) -> list[Claim]:
+        return [self._claim_of(element) for element in self._redis.held[self._owner]]
+
+    def _prolong(self) -> bool:
+        alive = self._redis.alive(self._owner)
+        if alive:
+            self._redis.leases[self._owner] = self._redis.clock() + LEASE_SECONDS
+        return alive
+
     def _hand_back(self, owner: str, reason: str) -> int:
         elements = self._redis.held.pop(owner, [])
         for element in reversed(elements):
-            self._push_next(open_delivery(element).again(reason, charged=True))
+            delivery = open_delivery(element)
+            self._push_next(delivery.again(reason, charged=delivery.started))
         return len(elements)
 
     def _push_next(self, element: str) -> None:

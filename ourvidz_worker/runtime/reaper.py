@@ -1,0 +1,42 @@
+"""Handing back what other workers left behind when they died."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from ourvidz_worker.errors import BackendRefused, Retry
+from ourvidz_worker.ports import JobQueue
+from ourvidz_worker.runtime.holdings import Holdings
+
+_LAPSE_MARGIN = 5.0
+
+
+class Reaper:
+    """Reaps at boot, again once the leases of whoever died with the last pod have lapsed, and from time to time."""
+
+    def __init__(self, queue: JobQueue, holdings: Holdings, *, lease_seconds: float, interval: float) -> None:
+        self._queue = queue
+        self._holdings = holdings
+        self._lapsed_after = lease_seconds + _LAPSE_MARGIN
+        self._interval = interval
+
+    async def reap_regularly(self) -> None:
+        """Run until cancelled."""
+        await self._reap()
+        await asyncio.sleep(self._lapsed_after)
+        while True:
+            await self._reap()
+            # A claim that Redis executed long after it was given up shows only now.
+            self._holdings.answer_lost = True
+            await asyncio.sleep(self._interval)
+
+    async def _reap(self) -> None:
+        try:
+            jobs = await self._queue.reap()
+        except (Retry, BackendRefused) as error:
+            structlog.get_logger().warning("reaping_failed", problem=str(error))
+            return
+        if jobs:
+            structlog.get_logger().warning("abandoned_jobs_requeued", jobs=jobs)

@@ -33,7 +33,8 @@ async def _serve(arguments: argparse.Namespace) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    print("# the embedded backend, for development only; export this in the shell of a worker:")
+    print("# the embedded backend, for development only: its page shows every job to whoever reaches it")
+    print("# export this in the shell of a worker:")
     for name, value in backend.environment().items():
         print(f"export {name}={shlex.quote(value)}")
     print(f"# results: {backend.url}", flush=True)

@@ -16,9 +16,10 @@ from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
 from ourvidz_worker.runtime.worker import DELIVERY_GRACE
 from ourvidz_worker.settings import Settings
-from ourvidz_worker.supervisor.child import Child, ChildSpec
+from ourvidz_worker.supervisor.child import HANG_GRACE, Child, ChildSpec
 from ourvidz_worker.supervisor.orchestrator import Orchestrator
 from ourvidz_worker.supervisor.restarts import RestartPolicy
+from ourvidz_worker.supervisor.watch import Limits
 
 _STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grace period and the last delivery
 
@@ -53,8 +54,10 @@ def _child(family: ModelFamily, settings: Settings, catalogue: Catalogue, orches
         policy=RestartPolicy(
             delay=settings.restart_delay(family), limit=settings.restart_limit, healthy_after=settings.healthy_after
         ),
+        limits=Limits(silence=settings.silence_limit, step=settings.step_limit, load=settings.load_limit),
         new_owner=new_owner,
         release=release,
         changed=orchestrator.changed,
         stop_seconds=settings.grace_period + DELIVERY_GRACE + _STOP_MARGIN,
+        hang_seconds=min(HANG_GRACE, settings.silence_limit),
     )

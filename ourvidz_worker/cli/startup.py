@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from ourvidz_worker.log import configure_logging
+from ourvidz_worker.log import configure_logging, log_crashes
 from ourvidz_worker.settings import Settings, load_settings
 
 
@@ -12,5 +12,6 @@ def start_daemon(name: str) -> Settings:
     """Read the environment and set up the log under this name; raises `ConfigurationError`."""
     settings = load_settings()
     configure_logging(level=settings.log_level, log_format=settings.log_format, secrets=settings.secrets)
+    log_crashes()
     structlog.contextvars.bind_contextvars(worker=name)
     return settings

@@ -6,11 +6,14 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 from typing import Any, cast
 
-from supabase import AsyncClient, AuthError, FunctionsError, acreate_client
+from httpx import HTTPError
+from supabase import AsyncClient, AuthError, FunctionsError, PostgrestAPIError, acreate_client
 
+from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.cli.report import FINAL
 
 _CURES = {
@@ -19,6 +22,8 @@ _CURES = {
     "OURVIDZ_USER_EMAIL": "the account to sign in with",
     "OURVIDZ_USER_PASSWORD": "the account's password",
 }
+_SECRETS = ("SUPABASE_ANON_KEY", "OURVIDZ_USER_PASSWORD")
+_TOKEN = re.compile(r"eyJ[\w-]+\.[\w.-]+")
 _LOOK_SECONDS = 1.0
 
 
@@ -32,11 +37,19 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return asyncio.run(_submit(arguments))
     except (AuthError, FunctionsError) as error:
-        print(f"the job was not queued: {error.message}", file=sys.stderr)
+        print(f"the job was not queued: {_said(error.message)}", file=sys.stderr)
         return 1
-    except (OSError, TimeoutError) as error:
-        print(f"{os.environ['SUPABASE_URL']} cannot be reached: {error}", file=sys.stderr)
+    except PostgrestAPIError as error:
+        print(f"the job was queued, but cannot be looked at: {_said(error.message or '')}", file=sys.stderr)
         return 1
+    except (OSError, TimeoutError, HTTPError) as error:
+        print(f"SUPABASE_URL cannot be reached: {_said(str(error))}", file=sys.stderr)
+        return 1
+
+
+def _said(message: str) -> str:
+    """What a server says, which may repeat what it was sent."""
+    return quoted(_TOKEN.sub("***", message), *(os.environ[name] for name in _SECRETS)) or "no reason given"
 
 
 async def _submit(arguments: argparse.Namespace) -> int:
@@ -51,7 +64,7 @@ async def _submit(arguments: argparse.Namespace) -> int:
     if arguments.wait:
         job = await _wait(client, job["id"], arguments.timeout)
     if arguments.json:
-        print(json.dumps(job))
+        print(_TOKEN.sub("***", json.dumps(job)))  # that of a signed reference, too
     else:
         print(f"{job['id']}  {job['status']}  {job.get('error_message') or ''}".rstrip())
     return 1 if arguments.wait and job["status"] != "completed" else 0

@@ -1,0 +1,98 @@
+"""How a queue stands: what waits, who holds what, what was put aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from ourvidz_worker.backend.glimpses import Glimpse, look
+from ourvidz_worker.backend.keys import QueueKeys, lease_key
+from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.contract.catalogue import Catalogue
+from ourvidz_worker.contract.envelope import open_delivery
+from ourvidz_worker.contract.parse import parse_job
+from ourvidz_worker.contract.payload_error import PayloadError
+
+_SCAN_COUNT = 1000
+_NO_KEY = -2
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An element on its way: `job_id`, `job_type` and `created_at` are None where it does not say."""
+
+    job_id: str | None
+    job_type: str | None
+    created_at: datetime | None
+    attempt: int
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A worker that holds `count` jobs, the first of them in `jobs`; `lease_seconds` is None once it lapsed."""
+
+    owner: str
+    lease_seconds: int | None
+    count: int
+    jobs: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """`waiting`, `dead`: how many elements; `coming`: the next ones to be claimed."""
+
+    queue: str
+    waiting: int
+    coming: tuple[Entry, ...]
+    holders: tuple[Holder, ...]
+    dead: int
+
+
+async def queue_state(
+    redis: UpstashClient, queue: str, catalogue: Catalogue, *, pop_end: Literal["right", "left"], shown: int
+) -> QueueState:
+    """Look at everything of a queue, at most `shown` elements of each list; raises as `UpstashClient` does."""
+    keys = QueueKeys(queue)
+    return QueueState(
+        queue,
+        waiting=await redis.llen(queue),
+        coming=_entries(await look(redis, queue, begin_at=pop_end, count=shown), catalogue),
+        holders=tuple([await _holder(redis, keys, owner, catalogue, shown) for owner in await _owners(redis, keys)]),
+        dead=await redis.llen(keys.dead),
+    )
+
+
+async def _owners(redis: UpstashClient, keys: QueueKeys) -> list[str]:
+    owners: set[str] = set()
+    cursor = 0
+    while True:
+        cursor, found = await redis.scan(cursor, match=keys.held_by_anyone, count=_SCAN_COUNT)
+        owners.update(keys.owner_of(key) for key in found)
+        if cursor == 0:
+            return sorted(owners)
+
+
+async def _holder(redis: UpstashClient, keys: QueueKeys, owner: str, catalogue: Catalogue, shown: int) -> Holder:
+    seconds = await redis.ttl(lease_key(owner))
+    held = keys.held(owner)
+    return Holder(
+        owner,
+        lease_seconds=None if seconds == _NO_KEY else seconds,
+        count=await redis.llen(held),
+        jobs=_entries(await look(redis, held, begin_at="right", count=shown), catalogue),
+    )
+
+
+def _entries(glimpses: list[Glimpse], catalogue: Catalogue) -> tuple[Entry, ...]:
+    return tuple(_entry(glimpse, catalogue) for glimpse in glimpses)
+
+
+def _entry(glimpse: Glimpse, catalogue: Catalogue) -> Entry:
+    delivery = open_delivery(glimpse.first)
+    try:
+        job = parse_job(delivery, catalogue)
+    except PayloadError as error:
+        return Entry(error.job_id, None, None, delivery.attempt, delivery.started)
+    return Entry(job.id, job.type.name, job.created_at, delivery.attempt, delivery.started)

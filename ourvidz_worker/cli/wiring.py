@@ -167,7 +167,7 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
         queue=queue,
         holdings=holdings,
         lease=lease,
-        reaper=Reaper(queue, holdings, lease_seconds=settings.lease, interval=settings.reap_interval),
+        reaper=Reaper(queue, holdings, spool, lease_seconds=settings.lease, interval=settings.reap_interval),
         studio=studio,
         handler=handler,
         announcer=announcer,

@@ -16,6 +16,7 @@ _MAX_WRAPPINGS = 4
 _REDELIVERY = "ourvidz_redelivery"
 REDELIVERY_PREFIX = '{"' + _REDELIVERY
 _KEPT_REASONS = 10
+_LONGEST_REASON = 500
 _ID_NAMES = ("id", "job_id")
 _SHOWN_PATH = 60
 
@@ -50,9 +51,10 @@ class Delivery:
     def again(self, reason: str, *, charged: bool) -> str:
         """The element to queue after this delivery came to nothing for `reason`.
 
-        An attempt is charged only once generation started. Of a long history the latest reasons are kept.
+        An attempt is charged only once generation started. Of a long history the latest reasons are kept, each as
+        one line that can be shown to a person.
         """
-        return _envelope(self.original, self.attempt + charged, (*self.history, reason)[-_KEPT_REASONS:])
+        return _envelope(self.original, self.attempt + charged, (*self.history, one_line(reason))[-_KEPT_REASONS:])
 
     def dead_letter(self, reason: str, *, died_at: str) -> str:
         """The element to keep for an operator, with the raw bytes and every reason; `died_at` is an ISO 8601 time."""
@@ -85,13 +87,19 @@ def open_delivery(element: str) -> Delivery:
         case {"element": str(original), "attempt": int(attempt), "history": list(history)} if (
             attempt is not True
             and attempt >= 1
-            and all(isinstance(reason, str) for reason in history)
+            and all(isinstance(reason, str) and reason == one_line(reason) for reason in history)
             and envelope.get("started") in (None, True)
             and _is_bytes(original)
         ):
             return Delivery(original, attempt, tuple(history), envelope.get("started") is True)
         case _:
             return Delivery(element)
+
+
+def one_line(reason: str) -> str:
+    """A reason as a history keeps it: users get to read it, and PostgreSQL stores no NUL."""
+    words = " ".join(reason.split())[:_LONGEST_REASON].rstrip()
+    return "".join(character if character.isprintable() else "?" for character in words)
 
 
 def _is_bytes(text: str) -> bool:

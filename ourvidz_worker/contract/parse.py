@@ -41,12 +41,13 @@ def parse_job(delivery: Delivery, catalogue: Catalogue) -> Job:
 def _parse(payload: Mapping[str, Any], job_id: str, attempt: int, catalogue: Catalogue) -> Job:
     job_type = _job_type(payload, catalogue)
     sections = Sections(fields.section(payload, "config"), fields.section(payload, "metadata"), payload)
+    user_id = _user_id(payload)
     width, height = _size(sections, job_type)
     num_frames, requested_frames = _frames(sections, job_type)
     return Job(
         id=job_id,
         type=job_type,
-        user_id=_user_id(payload),
+        user_id=user_id,
         prompt=_prompt(payload, sections.metadata),
         negative_prompt=_negative_prompt(sections, job_type),
         bucket=_bucket(payload, job_type, catalogue),
@@ -60,7 +61,7 @@ def _parse(payload: Mapping[str, Any], job_id: str, attempt: int, catalogue: Cat
         guidance_scale=_guidance(sections, job_type),
         solver=_solver(sections, job_type),
         flow_shift=_flow_shift(sections, job_type),
-        references=parse_references(sections, job_type),
+        references=parse_references(sections, job_type, user_id=user_id, buckets=catalogue.buckets),
         created_at=_optional(payload, "created_at", fields.moment),
         image_id=_optional(payload, "image_id", fields.identifier),
         video_id=_optional(payload, "video_id", fields.identifier),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ourvidz_worker.contract.catalogue import JobType, Range
+from ourvidz_worker.contract.catalogue import Bucket, JobType, Range
 from ourvidz_worker.contract.fields import Found, Sections, first_in, number, text
 from ourvidz_worker.contract.job import FRAME_ROLES, IMAGE_ROLES, Reference, ReferenceRole
 from ourvidz_worker.contract.payload_error import PayloadError, shown
@@ -28,11 +28,15 @@ _URL = re.compile(r"https?://[^\s/\\@?#\x00-\x1f\x7f]+/[^\s\\\x00-\x1f\x7f]*", r
 _BUCKET_PATH = re.compile(r"[A-Za-z0-9_-]+(/[^/\\\x00-\x1f?#]+)+")
 
 
-def parse_references(sections: Sections, job_type: JobType) -> tuple[Reference, ...]:
+def parse_references(
+    sections: Sections, job_type: JobType, *, user_id: str, buckets: Mapping[str, Bucket]
+) -> tuple[Reference, ...]:
     """All references of a job, at most one per role.
 
+    A path is read with the project's own key, which may read everybody's files; so of a bucket that is not public
+    it must lie in the folder of the job's user.
     Raises `PayloadError` for a source that is neither a plain http(s) URL nor a path inside a bucket, a strength
-    outside 0.1 to 1.0, an unknown role, a frame role on a still, and two references with the same role.
+    outside 0.1 to 1.0, somebody else's folder, an unknown role, a frame role on a still, and two references with the same role.
     """
     references = [*_named(sections), *_listed(sections)]
     for position, reference in enumerate(references):
@@ -40,7 +44,19 @@ def parse_references(sections: Sections, job_type: JobType) -> tuple[Reference, 
             raise PayloadError(reference.field, f"is a {reference.role} frame, and {job_type.name} makes no video")
         if any(earlier.role == reference.role for earlier in references[:position]):
             raise PayloadError(reference.field, f"is a second {reference.role} reference; send one per type")
+        _check_folder(reference, user_id, buckets)
     return tuple(references)
+
+
+def _check_folder(reference: Reference, user_id: str, buckets: Mapping[str, Bucket]) -> None:
+    if "://" in reference.source:
+        return
+    name, folder, *_ = reference.source.split("/")
+    bucket = buckets.get(name)
+    if bucket is None:
+        raise PayloadError(reference.field, f"must begin with one of {', '.join(buckets)}, got {shown(name)}")
+    if not bucket.public and folder != user_id:
+        raise PayloadError(reference.field, f"must lie in the job's own folder {name}/{user_id}; send a signed URL")
 
 
 def _named(sections: Sections) -> Iterator[Reference]:

@@ -7,6 +7,7 @@ import errno
 
 import structlog
 
+from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.payload_error import PayloadError
 from ourvidz_worker.errors import (
@@ -28,7 +29,7 @@ from ourvidz_worker.runtime.spool import Result, Spool
 from ourvidz_worker.runtime.studio import Drawn, Studio
 
 INTERNAL = "the generation failed with an internal error; try again, and tell the operator if it fails again"
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 NO_ROOM_PAUSE = 5.0
 UNLINKED_DELIVERIES = 3
 
@@ -160,8 +161,7 @@ class Endings:
         try:
             await self._courier.report(callback, doubtful=holding.claim.delivery.redelivered)
         except (RowMissing, BackendRefused) as refusal:
-            if self._spool.find(job_id) is None:
-                self._spool.park_callback(callback, str(refusal))
+            self._park_report(callback, refusal)
             await self._put_aside(holding, refusal, progress, because=str(error))
             return False
         except Retry as trouble:
@@ -174,8 +174,19 @@ class Endings:
 
     def _park(self, job_id: str, error: WorkerError) -> None:
         """The far side refuses a finished result: keep it where an operator can send it again."""
-        structlog.get_logger().error("job_parked", problem=str(error))
-        self._spool.park(job_id, str(error))
+        log = structlog.get_logger()
+        try:
+            self._spool.park(job_id, str(error))
+        except OSError as trouble:  # the job has to end all the same
+            log.exception("result_not_parked", problem=str(trouble), reason=str(error))
+        else:
+            log.error("job_parked", problem=str(error))
+
+    def _park_report(self, callback: Callback, refusal: WorkerError) -> None:
+        try:
+            self._spool.park_callback(callback, str(refusal))
+        except OSError as trouble:
+            structlog.get_logger().error("report_not_parked", problem=str(trouble), reason=str(refusal))
 
     async def _put_aside(
         self,

@@ -117,7 +117,7 @@ class Handler:
         progress = Progress(job, self._announcer)
         progress.started()
         finished = self._spool.find(job.id)
-        if finished is not None and finished.assets and job.attempt <= MAX_DELIVERIES:
+        if finished is not None and job.attempt <= MAX_DELIVERIES:
             log.info("job_resumed_from_spool")
             return await self._resume(holding, job, finished, progress)
         status = await self._courier.status(job.id) if delivery.redelivered else None

@@ -9,16 +9,24 @@ import structlog
 from ourvidz_worker.errors import BackendRefused, Retry
 from ourvidz_worker.ports import JobQueue
 from ourvidz_worker.runtime.holdings import Holdings
+from ourvidz_worker.runtime.spool import Spool
 
 _LAPSE_MARGIN = 5.0
+KEPT_SECONDS = 3 * 24 * 3600.0
 
 
 class Reaper:
-    """Reaps at boot, again once the leases of whoever died with the last pod have lapsed, and from time to time."""
+    """Reaps at boot, again once the leases of whoever died with the last pod have lapsed, and from time to time.
 
-    def __init__(self, queue: JobQueue, holdings: Holdings, *, lease_seconds: float, interval: float) -> None:
+    Results on the disk that nobody came back for were made again by another pod, or given up.
+    """
+
+    def __init__(
+        self, queue: JobQueue, holdings: Holdings, spool: Spool, *, lease_seconds: float, interval: float
+    ) -> None:
         self._queue = queue
         self._holdings = holdings
+        self._spool = spool
         self._lapsed_after = lease_seconds + _LAPSE_MARGIN
         self._interval = interval
 
@@ -33,6 +41,16 @@ class Reaper:
             await asyncio.sleep(self._interval)
 
     async def _reap(self) -> None:
+        await self._reap_jobs()
+        try:
+            swept = await asyncio.to_thread(self._spool.sweep, KEPT_SECONDS)
+        except OSError as error:
+            structlog.get_logger().warning("sweeping_failed", problem=str(error))
+            return
+        if swept:
+            structlog.get_logger().warning("abandoned_results_removed", jobs=swept)
+
+    async def _reap_jobs(self) -> None:
         try:
             jobs = await self._queue.reap()
         except (Retry, BackendRefused) as error:

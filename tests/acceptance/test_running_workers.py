@@ -95,7 +95,7 @@ def test_a_job_goes_from_the_queue_to_the_callback(product: Product, sdxl: Runni
         picture = httpx.get(product.backend.url + asset["url"])
         assert picture.content.startswith(b"\x89PNG")
     wait_until(lambda: product.nothing_left("sdxl_queue"), "the acknowledgement")
-    wait_until(lambda: not list((tmp_path / "spool").iterdir()), "an empty spool")
+    wait_until(lambda: not [path for path in (tmp_path / "spool").rglob("*") if path.is_file()], "an empty spool")
     assert sdxl.stop() == 0
 
 
@@ -159,7 +159,7 @@ def test_a_missing_bucket_fails_the_job_with_its_name(product: Product, sdxl: Ru
 def test_a_reference_that_cannot_be_used_fails_the_job(product: Product, sdxl: RunningCommand) -> None:
     """A reference that cannot be loaded is never quietly ignored."""
     payload = recorded("sdxl_image_fast.style_reference_3")
-    payload["metadata"]["reference_image_url"] = "reference_images/nobody/missing.png"
+    payload["metadata"]["reference_image_url"] = f"reference_images/{payload['user_id']}/missing.png"
     job_id = product.submit(payload)
     job = product.over(job_id, "failed")
     assert "reference_image_url" in job["error_message"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ourvidz_worker.contract.envelope import REDELIVERY_PREFIX, Delivery, open_delivery, open_payload
+from ourvidz_worker.contract.envelope import REDELIVERY_PREFIX, Delivery, one_line, open_delivery, open_payload
 from ourvidz_worker.contract.payload_error import MalformedElement
 from tests.contract.samples import JOB_ID, PROPERTY, compact, json_values, parsed, payload, refused
 from tests.fuzz.parser_target import check
@@ -116,7 +116,17 @@ def test_redeliveries_carry_the_count_the_latest_reasons_and_the_untouched_bytes
         assert begun == replace(delivery, started=True)
         delivery = open_delivery(begun.again(reason, charged=charged))
     charges = sum(charged for _, charged in reasons)
-    assert delivery == Delivery(original, 2 + charges, ("first", *(reason for reason, _ in reasons))[-10:])
+    assert delivery == Delivery(original, 2 + charges, ("first", *(one_line(reason) for reason, _ in reasons))[-10:])
+
+
+@given(reason=anything)
+@PROPERTY
+def test_a_reason_is_kept_as_one_short_line(reason: str) -> None:
+    """Users get to read it, and PostgreSQL stores no NUL."""
+    line = one_line(reason)
+    assert line.isprintable()
+    assert len(line) <= 500
+    assert one_line(line) == line
 
 
 @given(original=queued, attempt=st.integers(1, 9), history=st.lists(anything), reason=anything)
@@ -161,6 +171,8 @@ def test_the_attempt_reaches_the_job() -> None:
         {"attempt": True, "history": [], "element": "{}"},
         {"attempt": 10**400, "history": [], "element": "{}"},
         {"attempt": 2, "history": [], "element": "\ud800"},
+        {"attempt": 2, "history": ["two\nlines"], "element": "{}"},
+        {"attempt": 2, "history": ["x" * 501], "element": "{}"},
     ],
 )
 def test_an_envelope_that_only_looks_like_ours_is_a_first_delivery(envelope: object) -> None:

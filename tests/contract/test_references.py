@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ourvidz_worker.contract.job import Reference
-from tests.contract.samples import JOB_ID, PICTURE, parsed, payload, refused
+from tests.contract.samples import JOB_ID, PICTURE, USER_ID, parsed, payload, refused
 
-STORED = "reference_images/b1f0c1de/ref.png"
+STORED = f"reference_images/{USER_ID}/ref.png"
 
 
 def references(job: dict[str, Any]) -> list[tuple[str, str, float]]:
@@ -151,8 +151,8 @@ def test_an_entry_without_a_url() -> None:
         PICTURE,
         "http://127.0.0.1:54321/storage/v1/object/sign/reference_images/u/ref.png?token=a.b-c",
         "HTTPS://storage.example/ref.png",
-        "reference_images/b1f0c1de-0000/ref.png",
-        "workspace_assets/u/my file (2).png",
+        f"reference_images/{USER_ID}/ref.png",
+        f"workspace_assets/{USER_ID}/my file (2).png",
         "system_assets/ref..v2.png",
     ],
 )
@@ -210,3 +210,24 @@ def test_any_other_source_is_refused_and_not_repeated(source: str) -> None:
 def test_a_source_of_the_wrong_type_is_not_repeated_either(wrong: object) -> None:
     for job in (payload(reference_image_url=wrong), payload(references=[{"url": wrong}])):
         assert "hidden" not in str(refused(job))
+
+
+@pytest.mark.parametrize("source", ["system_assets/brand/logo.png", "videos/somebody/still.png"])
+def test_a_public_bucket_is_anybodys(source: str) -> None:
+    assert references(placed("image_fast", "metadata", {"reference_image_url": source})) == [("style", source, 0.7)]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("reference_images/somebody-else/ref.png", "must lie in the job's own folder"),
+        (f"reference_images/./{USER_ID}/ref.png", "must lie in the job's own folder"),
+        ("workspace_assets/shared/ref.png", "must lie in the job's own folder"),
+        (f"secrets/{USER_ID}/ref.png", "must begin with one of"),
+    ],
+)
+def test_a_path_leads_to_the_users_own_files_only(source: str, said: str) -> None:
+    """It is read with the project's key, which may read everybody's."""
+    error = refused(placed("image_fast", "metadata", {"reference_image_url": source}))
+    assert error.field == "metadata.reference_image_url"
+    assert said in str(error)

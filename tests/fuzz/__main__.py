@@ -17,6 +17,7 @@ LONGEST_ELEMENT = 4096
 SLOWEST_SECONDS = 10
 BROKE = "broke"
 _PROGRESS = re.compile(r"#(\d+)\s.*cov: (\d+) ft: (\d+) corp: (\d+)")
+_EACH_FIND = re.compile(r"#\d+\s+(NEW|REDUCE|RELOAD) ")
 
 
 def main() -> int:
@@ -57,8 +58,9 @@ def fuzz(runs: int, seed: int, corpus: Path, folder: Path) -> int:
     reached: re.Match[str] | None = None
     with subprocess.Popen([*command, str(corpus)], stderr=subprocess.PIPE, text=True, errors="replace") as fuzzer:
         for line in fuzzer.stderr or ():
-            sys.stderr.write(line)
             reached = _PROGRESS.match(line) or reached
+            if not _EACH_FIND.match(line):
+                sys.stderr.write(line)
     seconds = time.monotonic() - began
     if reached is None:
         print("the fuzzer did not come as far as its first figures", file=sys.stderr)  # noqa: T201 - for a person

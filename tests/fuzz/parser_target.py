@@ -13,7 +13,7 @@ from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.parse import parse_job
 from ourvidz_worker.contract.payload_error import MalformedElement, PayloadError
 from ourvidz_worker.contract.storage_keys import storage_key
-from tests.contract.samples import CATALOGUE, ENVELOPES, JOB_ID, PICTURE, RECORDED, compact, payload
+from tests.contract.samples import CATALOGUE, ENVELOPES, JOB_ID, PICTURE, RECORDED, USER_ID, compact, payload
 from tests.fuzz.bending import NAMES, WORDS
 
 LONGEST_MESSAGE = 500
@@ -95,7 +95,7 @@ def seeds() -> Iterator[bytes]:
     yield Delivery(small, attempt=3, history=("one", "two")).begun().encode()
     yield compact({"data": payload(), "note": "x"}).encode()
     yield compact([payload(references=[{"type": "style", "url": PICTURE, "strength": 0.3}])]).encode()
-    yield compact(payload("video_fast", first_frame=PICTURE, last_frame="reference_images/u/ref.png")).encode()
+    yield compact(payload("video_fast", first_frame=PICTURE, last_frame=f"reference_images/{USER_ID}/ref.png")).encode()
     for wrong in ("NaN", "1e999", "9" * 400, '"\\ud800"', '"\\u0000"', "{}", "true", "[" * 70 + "]" * 70):
         yield f'{small[:-1]},"config":{{"seed":{wrong}}}}}'.encode()
         yield f'{{"id":"{JOB_ID}","type":"image_fast","seed":{wrong}}}'.encode()

@@ -137,7 +137,7 @@ class Scene:
             queue=self.queue,
             holdings=self.holdings,
             lease=self.lease,
-            reaper=Reaper(self.queue, self.holdings, lease_seconds=90.0, interval=300.0),
+            reaper=Reaper(self.queue, self.holdings, self.spool, lease_seconds=90.0, interval=300.0),
             studio=self.studio,
             handler=self.handler,
             announcer=self.listener,

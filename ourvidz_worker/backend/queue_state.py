@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from ourvidz_worker.backend.glimpses import Glimpse, look
+from ourvidz_worker.backend.holders import holders
 from ourvidz_worker.backend.keys import QueueKeys, lease_key
 from ourvidz_worker.backend.upstash_client import UpstashClient
 from ourvidz_worker.contract.catalogue import Catalogue
@@ -14,7 +15,6 @@ from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.contract.parse import parse_job
 from ourvidz_worker.contract.payload_error import PayloadError
 
-_SCAN_COUNT = 1000
 _NO_KEY = -2
 
 
@@ -59,19 +59,11 @@ async def queue_state(
         queue,
         waiting=await redis.llen(queue),
         coming=_entries(await look(redis, queue, begin_at=pop_end, count=shown), catalogue),
-        holders=tuple([await _holder(redis, keys, owner, catalogue, shown) for owner in await _owners(redis, keys)]),
+        holders=tuple(
+            [await _holder(redis, keys, owner, catalogue, shown) for owner in sorted(await holders(redis, keys))]
+        ),
         dead=await redis.llen(keys.dead),
     )
-
-
-async def _owners(redis: UpstashClient, keys: QueueKeys) -> list[str]:
-    owners: set[str] = set()
-    cursor = 0
-    while True:
-        cursor, found = await redis.scan(cursor, match=keys.held_by_anyone, count=_SCAN_COUNT)
-        owners.update(keys.owner_of(key) for key in found)
-        if cursor == 0:
-            return sorted(owners)
 
 
 async def _holder(redis: UpstashClient, keys: QueueKeys, owner: str, catalogue: Catalogue, shown: int) -> Holder:

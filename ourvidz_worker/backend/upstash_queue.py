@@ -13,6 +13,7 @@ from typing import Literal
 
 import structlog
 
+from ourvidz_worker.backend.holders import holders
 from ourvidz_worker.backend.keys import QueueKeys, cancel_key, lease_key
 from ourvidz_worker.backend.lua_scripts import escaped, script, script_for_elements
 from ourvidz_worker.backend.upstash_client import UpstashClient
@@ -27,7 +28,6 @@ _RENEW = script("renew")
 _BEGIN = script_for_elements("begin")
 _ACKNOWLEDGE = script_for_elements("acknowledge")
 _MOVE = script_for_elements("move")
-_SCAN_COUNT = 1000
 
 
 class UpstashQueue:
@@ -129,7 +129,7 @@ class UpstashQueue:
 
     async def reap(self) -> int:
         reaped = 0
-        for owner in await self._other_owners():
+        for owner in await holders(self._redis, self._keys) - {self._owner}:
             reason = f"its worker {owner} stopped renewing its lease"
             reaped += await self._hand_back(owner, reason, unless_alive=True)
         return reaped
@@ -172,15 +172,6 @@ class UpstashQueue:
     async def _held_by(self, owner: str) -> list[str]:
         """What an owner holds, oldest first."""
         return (await self._redis.lrange(self._keys.held(owner), 0, -1))[::-1]
-
-    async def _other_owners(self) -> set[str]:
-        owners: set[str] = set()
-        cursor = 0
-        while True:
-            cursor, keys = await self._redis.scan(cursor, match=self._keys.held_by_anyone, count=_SCAN_COUNT)
-            owners.update(self._keys.owner_of(key) for key in keys)
-            if cursor == 0:
-                return owners - {self._owner}
 
     async def _hand_back(self, owner: str, reason: str, *, unless_alive: bool = False) -> int:
         """Queue again what an owner holds; the last one pushed is the next one taken."""

@@ -135,8 +135,6 @@ async def _objection(letter: Letter, desk: Desk) -> str | None:
     match await desk.rows.status(letter.job_id):
         case "completed" | "cancelled" as over:
             return f"the product has the job {letter.job_id} as {over} already"
-        case None:
-            return f"the product has no row of the job {letter.job_id}, so its result could not be reported"
         case _:
             return None
 

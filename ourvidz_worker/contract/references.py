@@ -35,8 +35,10 @@ def parse_references(
 
     A path is read with the project's own key, which may read everybody's files; so of a bucket that is not public
     it must lie in the folder of the job's user.
-    Raises `PayloadError` for a source that is neither a plain http(s) URL nor a path inside a bucket, a strength
-    outside 0.1 to 1.0, somebody else's folder, an unknown role, a frame role on a still, and two references with the same role.
+
+    Raises `PayloadError` for a source that is neither a plain http(s) URL nor a path inside a bucket, somebody
+    else's folder, a strength outside 0.1 to 1.0, an unknown role, a frame role on a still, and two references with
+    the same role.
     """
     references = [*_named(sections), *_listed(sections)]
     for position, reference in enumerate(references):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
@@ -34,6 +36,10 @@ NO_ROOM_PAUSE = 5.0
 UNLINKED_DELIVERIES = 3
 
 
+Ending = Callable[[], Awaitable[None]]
+"""The rest of a job's way once the GPU is free again: encode, deliver, report, acknowledge."""
+
+
 class Endings:
     """The product hears of every job before it leaves Redis; what the product cannot be told of is put aside."""
 
@@ -43,18 +49,20 @@ class Endings:
         self._courier = courier
         self._spool = spool
 
-    async def complete(self, holding: Holding, job: Job, drawn: Drawn, progress: Progress) -> None:
+    async def complete(
+        self, holding: Holding, job: Job, drawn: Drawn, progress: Progress, *, announced: asyncio.Task[None] | None
+    ) -> None:
+        """Encode and spool at once, whatever the report of the start is waiting for."""
         progress.phase("encoding")
+        ending: Ending
         try:
-            result = await self._finish(drawn)
+            ending = partial(self.deliver, holding, job, await self._finish(drawn), progress)
         except WorkerError as error:
-            await self.fail(holding, job, error, progress)
-            return
+            ending = partial(self.fail, holding, job, error, progress)
         except Exception:  # noqa: BLE001 - whatever an encoder raises, the user hears of it and the worker goes on
             structlog.get_logger().exception("encoding_failed")
-            await self.fail(holding, job, GenerationFailed(INTERNAL), progress)
-            return
-        await self.deliver(holding, job, result, progress)
+            ending = partial(self.fail, holding, job, GenerationFailed(INTERNAL), progress)
+        await after(announced, ending)
 
     async def deliver(self, holding: Holding, job: Job, result: Result, progress: Progress) -> None:
         progress.phase("uploading")
@@ -205,3 +213,12 @@ class Endings:
     async def _bury(self, holding: Holding, reason: str) -> None:
         structlog.get_logger().error("job_dead", queue=holding.claim.queue, reason=reason)
         await self._holdings.bury(holding, reason)
+
+
+async def after(first: asyncio.Task[None] | None, ending: Ending) -> None:
+    """`processing` sets a job back even after a final status (contract section 5), so it comes to its end first."""
+    try:
+        if first is not None:
+            await first
+    finally:
+        await ending()

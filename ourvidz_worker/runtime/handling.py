@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,7 +33,7 @@ from ourvidz_worker.errors import (
 )
 from ourvidz_worker.ports import JobQueue
 from ourvidz_worker.runtime.courier import Courier
-from ourvidz_worker.runtime.endings import INTERNAL, Endings
+from ourvidz_worker.runtime.endings import INTERNAL, Ending, Endings, after
 from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.interrupter import Interrupter
 from ourvidz_worker.runtime.lease import LeaseKeeper
@@ -45,9 +45,6 @@ MAX_ATTEMPTS = 3
 MAX_DELIVERIES = MAX_ATTEMPTS + 2  # what is finished already may cost the process more often than what is not
 ROW_LOOK_SECONDS = 30.0
 OVER = ("completed", "failed", "cancelled")
-
-Ending = Callable[[], Awaitable[None]]
-"""The rest of a job's way once the GPU is free again: encode, deliver, report, acknowledge."""
 
 
 @dataclass(slots=True)
@@ -146,7 +143,7 @@ class Handler:
         self._drawing = drawing
         watching = asyncio.create_task(self._watch_row(drawing)) if self._rows_tell else None
         try:
-            ending = await self._drawn(holding, drawing, progress, announced=announced)
+            return await self._drawn(holding, drawing, progress, announced=announced)
         except BaseException:
             if drawing.processing is not None:
                 drawing.processing.cancel()
@@ -155,7 +152,6 @@ class Handler:
             self._drawing = None
             if watching is not None:
                 watching.cancel()
-        return ending if drawing.processing is None else partial(_after, drawing.processing, ending)
 
     async def _drawn(self, holding: Holding, drawing: _Drawing, progress: Progress, *, announced: bool) -> Ending:
         job, endings = drawing.job, self._endings
@@ -164,7 +160,7 @@ class Handler:
         ending: Ending
         try:
             drawn = await self._studio.draw(job, drawing.interrupter, progress, begin)
-            ending = partial(endings.complete, holding, job, drawn, progress)
+            return partial(endings.complete, holding, job, drawn, progress, announced=drawing.processing)
         except DeadlinePassed:
             limit = f"{self._job_deadline:g} s"
             late = DeadlineExceeded(f"the job took longer than {limit}; try fewer steps or frames")
@@ -186,7 +182,7 @@ class Handler:
         except Exception:
             log.exception("generation_failed")
             ending = partial(endings.fail, holding, job, GenerationFailed(INTERNAL), progress)
-        return ending
+        return partial(after, drawing.processing, ending)
 
     async def _begin(self, holding: Holding, drawing: _Drawing, *, announced: bool) -> None:
         """From here on the attempt is charged, and the product is told.
@@ -247,11 +243,3 @@ class Handler:
 
 class _NotBegun(Exception):
     """Redis did not confirm the start, so there is none."""
-
-
-async def _after(first: asyncio.Task[None], ending: Ending) -> None:
-    """`processing` sets a job back even after a final status (contract section 5), so it comes to its end first."""
-    try:
-        await first
-    finally:
-        await ending()

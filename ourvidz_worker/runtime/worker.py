@@ -21,7 +21,8 @@ from ourvidz_worker.errors import (
     Retry,
 )
 from ourvidz_worker.ports import Claim, JobQueue
-from ourvidz_worker.runtime.handling import Ending, Handler
+from ourvidz_worker.runtime.endings import Ending
+from ourvidz_worker.runtime.handling import Handler
 from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.lease import LeaseKeeper
 from ourvidz_worker.runtime.reaper import Reaper

@@ -206,6 +206,21 @@ async def test_a_second_look_that_fails_is_only_logged(tmp_path: Path, monkeypat
 
 
 @story
+async def test_a_result_is_on_the_disk_before_a_slow_start_is_reported(tmp_path: Path) -> None:
+    """The report of the start may wait for seconds, and a kill meanwhile must not cost the generation."""
+    scene = Scene(tmp_path)
+    scene.submit(payload())
+    announcing = scene.reporter.script.hold("processing")
+    async with scene.working():
+        await announcing.reached()
+        await eventually(lambda: scene.spool.find("job-1") is not None, "the result")
+        assert scene.done() == []
+        announcing.open()
+        await scene.idle()
+    assert scene.statuses() == ["processing", "completed"]
+
+
+@story
 async def test_a_full_disk_stops_claiming_and_recovers_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

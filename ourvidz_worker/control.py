@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 CONTROL_FD_VARIABLE = "OURVIDZ_CONTROL_FD"
 OWNER_VARIABLE = "OURVIDZ_OWNER"
+LONGEST_REASON = 1000  # a line must fit into the buffer of whoever reads it
 
 
 class WorkerState(StrEnum):
@@ -37,12 +38,13 @@ class ExitCode:
 class Message:
     """One thing that happened in a worker.
 
-    `state`: the worker is now in `state`. `poll`: so many jobs are `waiting` on its queue. `started`, `phase`,
-    `step`, `done`: a job went on; `phase` names the part of the work, `step` of `steps` counts denoising steps,
-    `status` is the outcome, `seconds` how long it took.
+    `alive`: its event loop still turns. `state`: the worker is now in `state`, for `reason`. `poll`: so many jobs
+    are `waiting` on its queue. `started`, `phase`, `step`, `done`: a job went on; `phase` names the part of the
+    work, `step` of `steps` counts denoising steps, `status` is the outcome, `seconds` how long it took. `fenced`:
+    it lost its lease for `reason` and ends.
     """
 
-    kind: Literal["state", "poll", "started", "phase", "step", "done"]
+    kind: Literal["alive", "state", "poll", "started", "phase", "step", "done", "fenced"]
     state: WorkerState | None = None
     job_id: str | None = None
     job_type: str | None = None
@@ -63,6 +65,8 @@ class Announcer(Protocol):
 
 def encode_message(message: Message) -> bytes:
     fields = {name: value for name, value in asdict(message).items() if value is not None}
+    if message.reason is not None:
+        fields["reason"] = message.reason[:LONGEST_REASON]
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -169,3 +171,40 @@ def test_a_console_line_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
         warnings.simplefilter("error")
         structlog.get_logger().info("job_claimed", attempt=1)
     assert "job_claimed" in plain(capsys.readouterr().err)
+
+
+CRASHES = {
+    "in the main thread": "raise RuntimeError(f'no {SECRET}')",
+    "in a thread": "import threading; threading.Thread(target=fail).start()",
+    "in a destructor": "import gc; Doomed(); gc.collect()",
+    "in a forgotten task": "asyncio.run(forget())",
+    "as a warning": "import warnings; warnings.warn(f'no {SECRET}')",
+}
+
+
+@pytest.mark.parametrize("way", CRASHES)
+def test_what_python_prints_by_itself_is_a_line_without_secrets(way: str) -> None:
+    """An uncaught exception is the last line of a process, and it is printed by the interpreter."""
+    script = f"""
+import asyncio, gc
+from ourvidz_worker.log import configure_logging, log_crashes
+SECRET = {SECRETS[0]!r}
+configure_logging(log_format="json", secrets=(SECRET,))
+log_crashes()
+def fail():
+    raise RuntimeError(f"no {{SECRET}}")
+class Doomed:
+    __del__ = lambda _self: fail()
+async def forget():
+    async def failing():
+        fail()
+    asyncio.create_task(failing())
+    await asyncio.sleep(0)
+    gc.collect()
+{CRASHES[way]}
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    (line,) = result.stderr.splitlines()
+    assert STRUCK_OUT in json.dumps(json.loads(line))
+    assert SECRETS[0] not in line
+    assert result.stdout == ""

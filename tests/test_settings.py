@@ -128,6 +128,7 @@ def test_the_first_name_wins_when_both_are_set(monkeypatch: pytest.MonkeyPatch) 
         ("OURVIDZ_QUEUE_MODE", "brpop", "'held' or 'rpop'"),
         ("OURVIDZ_SDXL_POLL", "0", "greater than 0"),
         ("OURVIDZ_RESTART_LIMIT", "0", "greater than or equal to 1"),
+        ("OURVIDZ_SPOOL_RESERVE", "-1", "greater than or equal to 0"),
         ("OURVIDZ_LOG_LEVEL", "loud", "'debug'"),
     ],
 )
@@ -172,6 +173,22 @@ def test_workers_that_do_not_exist_are_refused(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize(
+    ("value", "expected"), [("", ()), (" CDN.example.com , *.example.org ", ("cdn.example.com", "*.example.org"))]
+)
+def test_reference_hosts_are_a_list(monkeypatch: pytest.MonkeyPatch, value: str, expected: tuple[str, ...]) -> None:
+    monkeypatch.setenv("OURVIDZ_REFERENCE_HOSTS", value)
+    assert load_settings().reference_hosts == expected
+
+
+@pytest.mark.usefixtures("complete")
+def test_each_wrong_reference_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURVIDZ_REFERENCE_HOSTS", "cdn.example.com,10.0.0.1,https://a.example")
+    (problem,) = problems()
+    assert problem.startswith("OURVIDZ_REFERENCE_HOSTS is wrong: '10.0.0.1', 'https://a.example' cannot be allowed;")
+
+
+@pytest.mark.usefixtures("complete")
 @pytest.mark.parametrize("name", ["SUPABASE_URL", "UPSTASH_REDIS_REST_URL"])
 @pytest.mark.parametrize("value", ["project.supabase.co", "ftp://project", "redis://default:pass@host:6379"])
 def test_an_address_that_is_none_is_refused_without_repeating_it(
@@ -182,6 +199,32 @@ def test_an_address_that_is_none_is_refused_without_repeating_it(
     (problem,) = problems()
     assert problem.startswith(f"{name} is wrong: must begin with https://")
     assert value not in problem
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize("name", ["SUPABASE_URL", "UPSTASH_REDIS_REST_URL"])
+@pytest.mark.parametrize(
+    "value", [f"https://x.io/?_token={TOKEN}", f"https://x:{TOKEN}@x.io", f"https://x.io/#{TOKEN}"]
+)
+def test_an_address_with_a_token_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Addresses end up in logs, here and on the way."""
+    monkeypatch.setenv(name, value)
+    (problem,) = problems()
+    assert problem.startswith(f"{name} is wrong: must be the address alone")
+    assert TOKEN not in problem
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize("name", ["SUPABASE_SERVICE_KEY", "UPSTASH_REDIS_REST_TOKEN"])
+@pytest.mark.parametrize("value", ["first-line\nsecond-line", "\u201ccurly\u201d", "nul\x7f"])
+def test_a_secret_that_no_header_can_carry_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (problem,) = problems()
+    assert problem == f"{name} is wrong: holds a character that no header can carry, like a line break or a curly quote"
 
 
 @pytest.mark.usefixtures("complete")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ourvidz_worker.cli.recorded import Recording, run_recordings, submit_recording
-from ourvidz_worker.cli.report import build_report, print_table, write_report
+from ourvidz_worker.cli.report import build_report, print_table, printable, write_report
 from ourvidz_worker.cli.rig import Progress, families_of, running_rig, scratch_folder
 from ourvidz_worker.cli.wiring import chosen_files, read_configuration
 
@@ -55,7 +55,7 @@ class ChangeLines:
             if self._last.get(job.id) != now:
                 self._last[job.id] = now
                 self._console.print(
-                    f"{job.id}  {job.type}  {job.status}  {job.phase}{job.message}",
+                    printable(f"{job.id}  {job.type}  {job.status}  {job.phase}{job.message}"),
                     highlight=False,
                     markup=False,
                     soft_wrap=True,

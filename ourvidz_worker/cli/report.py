@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ourvidz_worker.local.backend import EmbeddedBackend
 
@@ -34,13 +34,19 @@ def print_table(report: dict[str, Any], console: Console) -> None:
     for job in report["jobs"]:
         colour = {"completed": "green", "failed": "red"}.get(job["status"], "yellow")
         seconds = "" if job["seconds"] is None else f"{job['seconds']:.1f}"
-        table.add_row(job["type"], f"[{colour}]{job['status']}[/]", seconds, _files(job))
+        job_type, files = (Text(printable(text)) for text in (job["type"], _files(job)))
+        table.add_row(job_type, f"[{colour}]{job['status']}[/]", seconds, files)
     console.print(table)
+
+
+def printable(text: str) -> str:
+    """What comes from a job may not steer the terminal: everything but plain characters is escaped."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _files(job: dict[str, Any]) -> str:
     if job["error"]:
-        return escape(str(job["error"]["message"]))
+        return str(job["error"]["message"])
     first, *others = job["assets"] or [None]
     if first is None:
         return ""

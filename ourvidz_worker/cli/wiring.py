@@ -13,7 +13,7 @@ from ourvidz_worker.backend.references import HttpReferenceSource
 from ourvidz_worker.backend.supabase_store import SupabaseStore
 from ourvidz_worker.backend.upstash_queue import UpstashQueue
 from ourvidz_worker.config_files import ConfigFiles
-from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily, parse_catalogue
+from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily, parse_catalogue
 from ourvidz_worker.control import Announcer
 from ourvidz_worker.engines.assembly import assemble
 from ourvidz_worker.engines.model_config import ModelsConfig, parse_models
@@ -139,7 +139,7 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
         hosts=settings.reference_hosts,
         retry_seconds=REFERENCE_PATIENCE,
     )
-    spool = Spool(settings.spool_dir)
+    spool = Spool(settings.spool_dir, reserve_bytes=settings.spool_reserve * MIB)
     studio = Studio(
         engine=engines.engine,
         encoder=engines.encoder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import contextvars
 import os
 import signal
 import sys
@@ -55,8 +56,10 @@ class _Voice:
 
 async def _serve(family: ModelFamily, settings: Settings, channel: ControlChannel | None) -> int:
     voice = _Voice(channel or Silent())
+    owner = os.environ.get(OWNER_VARIABLE) or new_owner()
+    structlog.contextvars.bind_contextvars(owner=owner)
     try:
-        built = build_worker(family, settings, owner=os.environ.get(OWNER_VARIABLE) or new_owner(), announcer=voice)
+        built = build_worker(family, settings, owner=owner, announcer=voice)
     except ConfigurationError as error:
         _complain("configuration_wrong", *error.problems)
         return ExitCode.CONFIGURATION
@@ -104,6 +107,8 @@ def _obey_signals(worker: Worker, channel: ControlChannel | None) -> None:
     # Ctrl-C reaches the whole process group; under a supervisor only its word counts.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
+    context = contextvars.copy_context()  # with the names that each log line carries
+
     def give_up() -> None:
         structlog.get_logger().error("supervisor_gone")
         worker.stop(at_once=True)
@@ -111,6 +116,6 @@ def _obey_signals(worker: Worker, channel: ControlChannel | None) -> None:
     def supervisor_gone() -> None:
         end_within(LAST_SECONDS, ExitCode.INTERNAL)
         with contextlib.suppress(RuntimeError):  # the loop ended by itself just now
-            loop.call_soon_threadsafe(give_up)
+            loop.call_soon_threadsafe(give_up, context=context)
 
     channel.when_gone(supervisor_gone)

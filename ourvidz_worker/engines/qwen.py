@@ -81,7 +81,8 @@ class QwenEnhancer:
     def _generate(
         self, loaded: LanguageModel, template: Template, prompt: str, seed: int, stopped: threading.Event
     ) -> str:
-        messages = [{"role": "system", "content": template.system}, {"role": "user", "content": prompt}]
+        content = _without_marks(prompt, loaded.tokenizer)
+        messages = [{"role": "system", "content": template.system}, {"role": "user", "content": content}]
         device = loaded.model.device
         question = loaded.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -99,6 +100,13 @@ class QwenEnhancer:
             )
         answer: str = loaded.tokenizer.decode(tokens[0, question["input_ids"].shape[1] :], skip_special_tokens=True)
         return answer
+
+
+def _without_marks(prompt: str, tokenizer: Any) -> str:
+    """A prompt is words: the marks that divide a conversation into turns may not stand in it as marks."""
+    for mark in tokenizer.get_added_vocab():
+        prompt = prompt.replace(mark, f"{mark[0]} {mark[1:]}")
+    return prompt
 
 
 class StopWhenSet(StoppingCriteria):  # type: ignore[misc]  # transformers ships no types

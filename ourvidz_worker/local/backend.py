@@ -52,7 +52,7 @@ class EmbeddedBackend:
         callback_profile: CallbackProfile = "2025-07",
         callback_secret: str | None = None,
     ) -> None:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts, results and keys
         self.keys = Keys.load(data / "keys.json")
         self.url = ""
         self._host, self._port = host, port

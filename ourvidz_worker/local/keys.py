@@ -98,7 +98,9 @@ class Keys:
             case "anon":
                 return Identity("anon")
             case "authenticated":
-                return Identity("authenticated", str(claims.get("sub")))
+                if not isinstance(user_id := claims.get("sub"), str) or not user_id:
+                    raise BadToken("missing sub claim")
+                return Identity("authenticated", user_id)
             case role:
                 raise BadToken(f'role "{role}" does not exist')
 

@@ -21,7 +21,8 @@ STATIC = Path(__file__).parent / "static"
 SHOWN = 200
 SIGNED_FOR = 6 * 3600
 HEARTBEAT = 15.0
-PAGE_HEADERS = {"Cache-Control": "no-cache", "Content-Security-Policy": "default-src 'self'"}
+NO_GUESSING = {"X-Content-Type-Options": "nosniff"}
+PAGE_HEADERS = {**NO_GUESSING, "Cache-Control": "no-cache", "Content-Security-Policy": "default-src 'self'"}
 
 
 class Page:
@@ -47,7 +48,7 @@ class Page:
     async def jobs(self, _request: Request) -> Response:
         """The newest jobs, each with signed addresses of its files."""
         rows = self._database.select("jobs", tail=f"ORDER BY created_at DESC LIMIT {SHOWN}")
-        return JSONResponse([self.shown(row) for row in rows])
+        return JSONResponse([self.shown(row) for row in rows], headers=NO_GUESSING)
 
     async def events(self, _request: Request) -> Response:
         """An event `jobs` at once and whenever something changed; comments in between keep the line open."""
@@ -81,7 +82,8 @@ class Page:
         """The job's files that exist: bucket, key, size, type and a signed address."""
         metadata = job["metadata"] or {}
         workspace = self._database.select("workspace_assets", "job_id = ?", [job["id"]], tail="ORDER BY asset_index")
-        keys = metadata.get("all_assets") or [row["temp_storage_path"] for row in workspace]
+        told = metadata.get("all_assets")  # a producer may have put anything there
+        keys = told if told and isinstance(told, list) else [row["temp_storage_path"] for row in workspace]
         found = (self._asset(metadata.get("bucket") or job["job_type"], str(key)) for key in keys)
         return [asset for asset in found if asset]
 

@@ -20,6 +20,7 @@ from ourvidz_worker.local.gateway import bearer
 from ourvidz_worker.local.keys import BadToken, Identity, Keys
 from ourvidz_worker.local.storage import Destination, ObjectStore
 from ourvidz_worker.local.storage_errors import StorageError
+from ourvidz_worker.local.whole_numbers import whole
 
 CHUNK_BYTES = 6 * 1024 * 1024
 VERSION = {"Tus-Resumable": "1.0.0"}
@@ -218,9 +219,10 @@ def _metadata(header: str) -> dict[str, str]:
 
 def _whole(request: Request, header: str) -> int:
     value = request.headers.get(header, "")
-    if not value.isdecimal():
-        raise TusError(400, f"{header.title()} must be a whole number, not {value!r}")
-    return int(value)
+    number = whole(value)
+    if number is None:
+        raise TusError(400, f"{header.title()} must be a whole number, not {value[:40]!r}")
+    return number
 
 
 def _overwrites(request: Request) -> bool:

@@ -185,6 +185,13 @@ def check_key(key: str) -> None:
         raise errors.invalid_key(key)
 
 
+def check_bucket(name: str) -> None:
+    """Raises `StorageError` for what no key may be, and for a slash: `a/b` and `c` sign like `a` and `b/c`."""
+    check_key(name)
+    if "/" in name:
+        raise errors.invalid_key(name)
+
+
 def _owns(identity: Identity, key: str) -> bool:
     """The service key may do everything; a user lives in the folder named like the user."""
     return identity.is_service or (identity.user_id is not None and key.startswith(f"{identity.user_id}/"))

@@ -16,10 +16,13 @@ from ourvidz_worker.local.gateway import bearer
 from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.keys import BadToken, Identity, Keys
 from ourvidz_worker.local.listing import SORTABLE, entry, level
-from ourvidz_worker.local.storage import SERVICE, ObjectStore, check_key
+from ourvidz_worker.local.storage import SERVICE, ObjectStore, check_bucket
 from ourvidz_worker.local.storage_errors import StorageError
 from ourvidz_worker.local.upload_body import UploadBody
+from ourvidz_worker.local.whole_numbers import whole
 
+# A file that somebody uploaded is shown as what it says it is, and runs no script beside the page.
+AS_IT_IS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
 UNREADABLE = "Either the object does not exist or you do not have access to it"
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -69,12 +72,12 @@ class StorageHttp:
     async def create_bucket(self, request: Request) -> Response:
         self._service(request)
         wish = await _json(request)
-        name = str(wish.get("id") or wish.get("name") or "")
-        check_key(name)
+        name, media_types = str(wish.get("id") or wish.get("name") or ""), wish.get("allowed_mime_types")
+        check_bucket(name)
         limits = {
             "public": bool(wish.get("public", False)),
             "file_size_limit": _whole(wish.get("file_size_limit"), "file_size_limit"),
-            "allowed_mime_types": wish.get("allowed_mime_types"),
+            "allowed_mime_types": media_types and _strings(wish, "allowed_mime_types"),
         }
         try:
             self._database.insert("buckets", {"id": name, **limits})
@@ -185,7 +188,7 @@ class StorageHttp:
         return FileResponse(
             self._store.path(row),
             media_type=row["media_type"],
-            headers={"etag": row["etag"], "cache-control": row["cache_control"]},
+            headers={"etag": row["etag"], "cache-control": row["cache_control"], **AS_IT_IS},
             filename=None if download is None else download or row["name"].rpartition("/")[2],
         )
 
@@ -227,9 +230,10 @@ def _whole(value: object, name: str) -> int | None:
     """A whole number, also one in a string: `storage3` sends `"60"`."""
     if value is None:
         return None
-    if isinstance(value, bool) or not str(value).isdecimal():
-        raise errors.invalid_request(f"body/{name} must be a whole number, not {value!r}")
-    return int(str(value))
+    number = None if isinstance(value, bool) else whole(str(value))
+    if number is None:
+        raise errors.invalid_request(f"body/{name} must be a whole number, not {str(value)[:40]!r}")
+    return number
 
 
 def _lifetime(wish: dict[str, Any]) -> int:

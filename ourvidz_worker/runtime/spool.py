@@ -26,6 +26,7 @@ from ourvidz_worker.runtime import durable
 _MANIFEST = "result.json"
 _NOTE = "parked.json"
 _MIB = 1024 * 1024
+_RESERVED_SHARE = 20
 _PROVEN_SECONDS = 60.0  # a quota shows only when something is written
 
 
@@ -59,24 +60,33 @@ class Parked:
     parked_at: datetime
 
 
-def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes of a disk."""
+
+    free: int
+    total: int
+
+
+def _room(folder: Path) -> Room:
+    usage = shutil.disk_usage(folder)
+    return Room(usage.free, usage.total)
 
 
 class Spool:
     """One folder per job below `root`, readable by this user alone; several processes may share it.
 
     `root/results/<job_id>` waits for its delivery, `root/parked/<job_id>` for an operator. `reserve_bytes` is
-    the free space below which no more jobs should be taken. Everything that writes raises `OSError`; a job id
+    the free space below which no more jobs should be taken, but never more than a twentieth of the disk. Everything that writes raises `OSError`; a job id
     that could leave the spool is a `ValueError`.
     """
 
-    def __init__(self, root: Path, *, reserve_bytes: int = 0, free_bytes: Callable[[Path], int] = _free_bytes) -> None:
+    def __init__(self, root: Path, *, reserve_bytes: int = 0, room: Callable[[Path], Room] = _room) -> None:
         self._root = root
         self._results = root / "results"
         self._parked = root / "parked"
         self._reserve_bytes = reserve_bytes
-        self._free_bytes = free_bytes
+        self._room = room
         self._proven_at: float | None = None
 
     def folder(self, job_id: str) -> Path:
@@ -149,11 +159,12 @@ class Spool:
         """A sentence on what keeps results from being saved, or None. Cheap enough to ask before every claim."""
         try:
             self._prepare()
-            free = self._free_bytes(self._root)
-            if free < self._reserve_bytes:
+            room = self._room(self._root)
+            reserve = min(self._reserve_bytes, room.total // _RESERVED_SHARE)
+            if room.free < reserve:
                 return (
-                    f"the spool {self._root} has {free // _MIB} MiB free, less than the "
-                    f"{self._reserve_bytes // _MIB} MiB kept in reserve: free some space or move OURVIDZ_SPOOL"
+                    f"the spool {self._root} has {room.free // _MIB} MiB free, less than the "
+                    f"{reserve // _MIB} MiB kept in reserve: free some space or move OURVIDZ_SPOOL"
                 )
             self._prove()
         except OSError as error:

@@ -14,10 +14,22 @@ from enum import StrEnum
 
 import structlog
 
-from ourvidz_worker.control import CONTROL_FD_VARIABLE, OWNER_VARIABLE, ExitCode, WorkerState, decode_message
+from ourvidz_worker.control import (
+    CONTROL_FD_VARIABLE,
+    OWNER_VARIABLE,
+    ExitCode,
+    Message,
+    WorkerState,
+    decode_message,
+)
 from ourvidz_worker.errors import WorkerError
-from ourvidz_worker.supervisor.restarts import RestartPolicy, Verdict
+from ourvidz_worker.supervisor.exits import how_it_ended
+from ourvidz_worker.supervisor.restarts import RestartPolicy
+from ourvidz_worker.supervisor.watch import Hang, Limits, Watch
 from ourvidz_worker.supervisor.worker_view import WorkerView
+
+HANG_GRACE = 10.0  # seconds in which a worker that hangs in one thread may still deliver in another
+_LAST_WORDS_SECONDS = 1.0
 
 Release = Callable[[str, str], Awaitable[int]]
 """Hands back what an owner (first argument) known to be dead holds, with the reason; returns how many jobs."""
@@ -41,6 +53,15 @@ class ChildSpec:
     environment: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The end of a process: what happened to it, as the predicate of a sentence, and how long it was healthy."""
+
+    exit_code: int
+    reason: str
+    healthy_seconds: float = 0.0
+
+
 class Child:
     """Runs one process at a time, again and again, until stopped or given up."""
 
@@ -49,10 +70,12 @@ class Child:
         spec: ChildSpec,
         *,
         policy: RestartPolicy,
+        limits: Limits,
         new_owner: Callable[[], str],
         release: Release,
         changed: Callable[[], None],
         stop_seconds: float,
+        hang_seconds: float = HANG_GRACE,
     ) -> None:
         self.spec = spec
         self.view = WorkerView()
@@ -62,10 +85,13 @@ class Child:
         self.restarts = 0
         self.settled = asyncio.Event()  # ready for the first time, or never going to be
         self._policy = policy
+        self._limits = limits
+        self._watch = Watch(limits)
         self._new_owner = new_owner
         self._release = release
         self._changed = changed
         self._stop_seconds = stop_seconds
+        self._hang_seconds = hang_seconds
         self._stopping = asyncio.Event()
         self._ready_at: float | None = None
 
@@ -77,71 +103,115 @@ class Child:
         log = structlog.get_logger().bind(worker=self.spec.name)
         while not self._stopping.is_set():
             owner = self._new_owner()
-            exit_code = await self._run_once(owner)
-            await self._release_jobs(owner, exit_code)
+            death = await self._live(owner)
+            await self._release_jobs(owner, death)
             if self._stopping.is_set():
                 break
-            verdict = self._decide(exit_code)
+            verdict = self._policy.ended(death.exit_code, healthy_seconds=death.healthy_seconds)
             if verdict.gives_up:
                 self._become(ChildState.FATAL, verdict.reason)
-                log.error("worker_given_up", exit_code=exit_code, reason=verdict.reason)
+                log.error("worker_given_up", exit_code=death.exit_code, reason=verdict.reason, last_end=death.reason)
                 self.settled.set()
                 return
-            self._become(ChildState.BACKOFF, f"ended with exit code {exit_code}")
-            log.warning("worker_ended", exit_code=exit_code, restart_in_seconds=verdict.delay)
+            self._become(ChildState.BACKOFF, death.reason)
+            log.warning(
+                "worker_ended", exit_code=death.exit_code, reason=death.reason, restart_in_seconds=verdict.delay
+            )
             await self._wait(verdict.delay)
             self.restarts += 1
         self._become(ChildState.STOPPED)
         self.settled.set()
 
-    def _decide(self, exit_code: int) -> Verdict:
-        ready_seconds = 0.0 if self._ready_at is None else time.monotonic() - self._ready_at
-        return self._policy.ended(exit_code, ready_seconds=ready_seconds)
-
-    async def _run_once(self, owner: str) -> int:
+    async def _live(self, owner: str) -> Death:
         self._ready_at = None
+        self._watch = Watch(self._limits)
         self.view.restarted()
         self._become(ChildState.STARTING)
-        ours, theirs = socket.socketpair()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self.spec.argv,
-                env={
-                    **os.environ,
-                    **self.spec.environment,
-                    CONTROL_FD_VARIABLE: str(theirs.fileno()),
-                    OWNER_VARIABLE: owner,
-                },
-                pass_fds=(theirs.fileno(),),
-            )
+            process, ours = await self._start(owner)
         except OSError as error:
-            ours.close()
             structlog.get_logger().error("worker_not_started", worker=self.spec.name, problem=str(error))
-            return ExitCode.INTERNAL
-        finally:
-            theirs.close()
+            return Death(ExitCode.INTERNAL, f"could not be started: {error}")
         self.pid = process.pid
         structlog.get_logger().info("worker_started", worker=self.spec.name, pid=process.pid, owner=owner)
         listening = asyncio.create_task(self._listen(ours))
         ending = asyncio.create_task(process.wait())
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({ending, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not ending.done():
-            await self._terminate(process, ending)
+        hang = await self._until_it_should_end(ending)
+        healthy_seconds = self._healthy_seconds(hang)
+        reason = how_it_ended(ending.result()) if ending.done() else await self._terminate(process, ending, hang)
         self.pid = None
-        await listening  # the socket ends with the process, after its last words
-        return ending.result()
+        await self._hear_last_words(listening)
+        return Death(ending.result(), reason, healthy_seconds)
 
-    async def _terminate(self, process: asyncio.subprocess.Process, ending: asyncio.Task[int]) -> None:
-        self._become(ChildState.STOPPING)
+    async def _start(self, owner: str) -> tuple[asyncio.subprocess.Process, socket.socket]:
+        """The process and our end of its control line."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self.spec.argv,
+                    env={
+                        **os.environ,
+                        **self.spec.environment,
+                        CONTROL_FD_VARIABLE: str(theirs.fileno()),
+                        OWNER_VARIABLE: owner,
+                    },
+                    pass_fds=(theirs.fileno(),),
+                )
+            except BaseException:
+                ours.close()
+                raise
+        return process, ours
+
+    async def _until_it_should_end(self, ending: asyncio.Task[int]) -> Hang | None:
+        """Return when the process ended, when it is to be stopped, or when it hangs."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        watching = asyncio.create_task(self._until_it_hangs())
+        await asyncio.wait({ending, stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        watching.cancel()
+        return watching.result() if watching.done() and not ending.done() else None
+
+    async def _until_it_hangs(self) -> Hang:
+        while True:
+            await asyncio.sleep(self._watch.interval)
+            hang = self._watch.look()
+            if hang is not None:
+                return hang
+
+    async def _terminate(
+        self, process: asyncio.subprocess.Process, ending: asyncio.Task[int], hang: Hang | None
+    ) -> str:
+        """Have the process end, by force in the end; returns what happened to it."""
+        log = structlog.get_logger().bind(worker=self.spec.name, pid=process.pid)
+        cause, seconds = (hang.reason, self._hang_seconds) if hang else (None, self._stop_seconds)
+        if hang:
+            log.error("worker_hangs", reason=hang.reason)
+        self._become(ChildState.STOPPING, cause)
         with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
             process.send_signal(signal.SIGTERM)
-        _, late = await asyncio.wait({ending}, timeout=self._stop_seconds)
+        _, late = await asyncio.wait({ending}, timeout=seconds)
         if late:
-            structlog.get_logger().error("worker_killed", worker=self.spec.name, pid=process.pid)
+            log.error("worker_killed", after_seconds=seconds)
             process.kill()
             await ending
+            cause = cause or f"it had not stopped within {seconds:g} s"
+        return how_it_ended(ending.result()) + (f" after {cause}" if cause else "")
+
+    def _healthy_seconds(self, hang: Hang | None) -> float:
+        """How long it was ready and did not hang."""
+        if self._ready_at is None:
+            return 0.0
+        return max(0.0, time.monotonic() - self._ready_at - (hang.seconds if hang else 0.0))
+
+    async def _hear_last_words(self, listening: asyncio.Task[None]) -> None:
+        """What the process said before its end lies in the socket, which ends with it unless a child of it lives on."""
+        _, late = await asyncio.wait({listening}, timeout=_LAST_WORDS_SECONDS)
+        if not late:
+            listening.result()
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _listen(self, ours: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=ours)
@@ -162,17 +232,23 @@ class Child:
         except ValueError as error:  # not a message, or a line longer than any message
             structlog.get_logger().warning("control_message_unreadable", worker=self.spec.name, problem=str(error))
             return
+        self._heed(message)
+
+    def _heed(self, message: Message) -> None:
+        self._watch.heard(message)
+        if message.kind == "alive":
+            return
         self.view.heard(message)
-        if message.state is WorkerState.READY and self._ready_at is None:
+        if message.state in (WorkerState.READY, WorkerState.BUSY) and self._ready_at is None:
             self._ready_at = time.monotonic()
             self._become(ChildState.RUNNING)
             self.settled.set()
         self._changed()
 
-    async def _release_jobs(self, owner: str, exit_code: int) -> None:
+    async def _release_jobs(self, owner: str, death: Death) -> None:
         """The end of the process is proof that nobody works on what it held."""
         try:
-            jobs = await self._release(owner, f"the {self.spec.name} worker ended with exit code {exit_code}")
+            jobs = await self._release(owner, f"the {self.spec.name} worker {death.reason}")
         except WorkerError as error:
             # Not lost: the lease lapses and a reaper hands the jobs back.
             structlog.get_logger().warning("release_failed", worker=self.spec.name, problem=str(error))

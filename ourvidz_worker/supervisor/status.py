@@ -28,7 +28,7 @@ class Status:
             "workers": {
                 child.spec.name: {
                     "process": child.state.value,
-                    "problem": child.problem,
+                    "problem": child.problem or child.view.problem,
                     "pid": child.pid,
                     "restarts": child.restarts,
                     **child.view.as_json(),

@@ -22,16 +22,19 @@ class JobView:
 
 @dataclass(slots=True)
 class WorkerView:
-    """State, counts by outcome, the length of its queue, and its jobs in progress."""
+    """State and the problem behind it, counts by outcome, the length of its queue, and its jobs in progress."""
 
     state: WorkerState = WorkerState.STARTING
+    problem: str | None = None
     outcomes: dict[str, int] = field(default_factory=dict)
     waiting: int | None = None
     jobs: dict[str, JobView] = field(default_factory=dict)
 
     def heard(self, message: Message) -> None:
         if message.kind == "state" and message.state is not None:
-            self.state = message.state
+            self.state, self.problem = message.state, message.reason
+        elif message.kind == "fenced":
+            self.problem = message.reason
         elif message.kind == "poll":
             self.waiting = message.waiting
         elif message.job_id is not None:
@@ -40,22 +43,20 @@ class WorkerView:
     def _heard_of_job(self, job_id: str, message: Message) -> None:
         if message.kind == "started":
             self.jobs[job_id] = JobView(job_id, message.job_type or "", message.attempt or 1)
+        elif message.kind == "done":
+            self.jobs.pop(job_id, None)
+            status = message.status or "unknown"
+            self.outcomes[status] = self.outcomes.get(status, 0) + 1
+        elif (job := self.jobs.get(job_id)) is None:
             return
-        job = self.jobs.get(job_id)
-        if job is None:
-            return
-        if message.kind == "phase":
+        elif message.kind == "phase":
             job.phase = message.phase or ""
         elif message.kind == "step":
             job.step, job.steps = message.step or 0, message.steps or 0
-        elif message.kind == "done":
-            del self.jobs[job_id]
-            status = message.status or "unknown"
-            self.outcomes[status] = self.outcomes.get(status, 0) + 1
 
     def restarted(self) -> None:
         """A new process knows nothing of the jobs of the one before it."""
-        self.state = WorkerState.STARTING
+        self.state, self.problem = WorkerState.STARTING, None
         self.jobs.clear()
 
     def as_json(self) -> dict[str, Any]:

@@ -244,13 +244,16 @@ def test_a_stopped_orchestrator_hands_its_job_back(product: Product, tmp_path: P
     assert product.redis("KEYS", "wan_queue:held:*") == []
 
 
-def test_workers_do_not_outlive_a_killed_orchestrator(product: Product, tmp_path: Path) -> None:
-    with RunningCommand(["orchestrator.py"], environment(product, tmp_path)) as orchestrator:
-        orchestrator.wait_for("models_loaded", worker="wan")
-        orchestrator.stop(signal.SIGKILL)
-        wait_until(
-            lambda: len([e for e in orchestrator.events if e["event"] == "worker_stopped"]) == 2, "both workers to stop"
-        )
+def test_a_spool_that_cannot_be_written_stops_claiming_and_recovers_by_itself(product: Product, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.write_text("in the way")
+    job_id = product.submit(recorded("sdxl_image_fast"))
+    with RunningCommand(["-m", "ourvidz_worker", "sdxl"], environment(product, tmp_path)) as worker:
+        worker.wait_for("spool_full")
+        assert product.redis("LLEN", "sdxl_queue") == 1
+        spool.unlink()
+        product.over(job_id)
+        assert worker.saw("spool_recovered")
 
 
 def running_step(status_file: Path) -> int:

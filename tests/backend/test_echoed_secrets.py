@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,20 +108,20 @@ CALLS = (upload, upload_in_chunks, report, look_at_row, claim, fetch, fetch_sign
 
 
 @pytest.mark.parametrize("media_type", [JSON, TEXT, HTML])
-@pytest.mark.parametrize("status", [200, 307, 400, 401, 403, 404, 409, 413, 429, 500, 502])
+@pytest.mark.parametrize("status", [200, 307, 400, 401, 404, 429, 500])
 def test_no_error_repeats_what_a_server_echoes(tmp_path: Path, status: int, media_type: str) -> None:
-    for call in CALLS:
-        with EchoServer(status, media_type=media_type) as server:
+    with EchoServer(status, media_type=media_type) as server:
+        for call in CALLS:
+            server.echoed.clear()
             said = asyncio.run(sentence_of(call, server.url, tmp_path))
-            assert PLANTED.found_in("\n".join(server.echoed)), "the server had something to repeat"
-        assert PLANTED.found_in(said) == set(), call.__name__
-        assert PLANTED.found_in("\n".join(server.targets)) <= {"reference"}
+            assert PLANTED.found_in("\n".join(server.echoed)), f"{call.__name__} sent a secret to be repeated"
+            assert PLANTED.found_in(said) == set(), call.__name__
+    assert PLANTED.found_in("\n".join(server.targets)) == {"reference"}, "a signed address alone holds its token"
 
 
 async def sentence_of(call: Call, url: str, folder: Path) -> str:
-    with suppress(ConnectionError):
-        try:
-            await call(url, folder)
-        except WorkerError as error:
-            return f"{error} {error!r}"
+    try:
+        await call(url, folder)
+    except WorkerError as error:
+        return f"{error} {error!r}"
     return ""

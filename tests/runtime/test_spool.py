@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 
 from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.runtime import durable
-from ourvidz_worker.runtime.spool import Result, Spool
+from ourvidz_worker.runtime import spool as spool_module
+from ourvidz_worker.runtime.spool import Result, Room, Spool
 from tests.runtime.scene import payload, spooled
 
 THREE = payload(config={"num_images": 3, "seed": 7})
@@ -342,18 +343,26 @@ class TestPrivacy:
 
 class TestShortage:
     def test_enough_room_is_no_shortage(self, tmp_path: Path) -> None:
-        assert Spool(tmp_path / "spool", reserve_bytes=GIB, free_bytes=lambda _: GIB).shortage() is None
+        assert Spool(tmp_path / "spool", reserve_bytes=GIB, room=lambda _: Room(GIB, 100 * GIB)).shortage() is None
 
     def test_the_sentence_has_the_figures(self, tmp_path: Path) -> None:
-        spool = Spool(tmp_path / "spool", reserve_bytes=GIB, free_bytes=lambda _: 120 * 1024 * 1024)
+        spool = Spool(tmp_path / "spool", reserve_bytes=GIB, room=lambda _: Room(120 * 1024 * 1024, 100 * GIB))
         assert spool.shortage() == (
             f"the spool {tmp_path}/spool has 120 MiB free, less than the 1024 MiB kept in reserve: "
             "free some space or move OURVIDZ_SPOOL"
         )
 
+    def test_a_small_disk_keeps_a_twentieth(self, tmp_path: Path) -> None:
+        """A reserve for a pod's volume must not keep a small one from being used at all."""
+        room = [Room(GIB, 20 * GIB)]
+        spool = Spool(tmp_path / "spool", reserve_bytes=100 * GIB, room=lambda _: room[0])
+        assert spool.shortage() is None
+        room[0] = Room(GIB - 1, 20 * GIB)
+        assert "1024 MiB kept in reserve" in (spool.shortage() or "")
+
     def test_it_ends_when_there_is_room_again(self, tmp_path: Path) -> None:
         free = [0]
-        spool = Spool(tmp_path / "spool", reserve_bytes=1, free_bytes=lambda _: free[0])
+        spool = Spool(tmp_path / "spool", reserve_bytes=1, room=lambda _: Room(free[0], 100 * GIB))
         assert spool.shortage() is not None
         free[0] = 1
         assert spool.shortage() is None
@@ -405,9 +414,10 @@ class TestShortage:
         spool.shortage()
         assert len(probes) == 2
 
-    def test_the_real_disk_is_measured(self, tmp_path: Path) -> None:
-        free = shutil.disk_usage(tmp_path).free
-        assert Spool(tmp_path / "spool", reserve_bytes=free * 2).shortage() is not None
+    def test_the_real_disk_is_measured(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(spool_module, "_RESERVED_SHARE", 1)
+        usage = shutil.disk_usage(tmp_path)
+        assert Spool(tmp_path / "spool", reserve_bytes=usage.total).shortage() is not None
 
 
 class TestSweep:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from ourvidz_worker.supervisor.child import Child, ChildSpec
 from ourvidz_worker.supervisor.restarts import RestartPolicy
+from ourvidz_worker.supervisor.watch import Limits
 
 # What every script may use; `life` counts the starts of this worker in a file named by LIVES.
 PRELUDE = """
@@ -30,6 +31,10 @@ def say(**message):
 
 def ready():
     say(kind="state", state="READY")
+
+def beat():
+    signal.signal(signal.SIGALRM, lambda *_: say(kind="alive"))
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.02)
 
 def serve():
     while True:
@@ -65,6 +70,9 @@ def child_of(
     delay: float = 0.01,
     limit: int = 5,
     stop_seconds: float = 10.0,
+    hang_seconds: float = 10.0,
+    limits: Limits | None = None,
+    healthy_after: float = 60.0,
     releases: Releases | None = None,
     argv: tuple[str, ...] | None = None,
     changed: object = None,
@@ -72,11 +80,13 @@ def child_of(
     numbers = itertools.count(1)
     return Child(
         ChildSpec(name, argv or (sys.executable, "-I", "-S", "-c", PRELUDE + script), environment or {}),
-        policy=RestartPolicy(delay=delay, limit=limit, healthy_after=60.0),
+        policy=RestartPolicy(delay=delay, limit=limit, healthy_after=healthy_after),
+        limits=limits or Limits(),
         new_owner=lambda: f"{name}-{next(numbers)}",
         release=releases or Releases(),
         changed=changed if callable(changed) else lambda: None,
         stop_seconds=stop_seconds,
+        hang_seconds=hang_seconds,
     )
 
 

@@ -63,7 +63,7 @@ async def test_a_worker_killed_while_it_works_is_released_and_started_again(tmp_
     child = child_of(script, environment={"LIVES": str(tmp_path / "lives")}, releases=releases)
     async with supervised(child):
         await eventually(lambda: child.restarts == 1 and child.state is ChildState.RUNNING, "the second life")
-        assert releases.calls == [("sdxl-1", "the sdxl worker ended with exit code -9")]
+        assert releases.calls == [("sdxl-1", "the sdxl worker was killed by SIGKILL")]
 
 
 @pytest.mark.parametrize("problem", [BackendUnavailable("cut off"), BackendRefused("wrong token")])
@@ -132,7 +132,9 @@ async def test_a_worker_that_does_not_end_in_time_is_killed_and_released() -> No
     async with supervised(child):
         await child.settled.wait()
     assert child.state is ChildState.STOPPED
-    assert releases.calls == [("sdxl-1", "the sdxl worker ended with exit code -9")]
+    assert releases.calls == [
+        ("sdxl-1", "the sdxl worker was killed by SIGKILL after it had not stopped within 0.05 s")
+    ]
 
 
 @story
@@ -149,7 +151,7 @@ async def test_a_stop_ends_the_wait_for_a_restart() -> None:
     child = child_of("sys.exit(1)", delay=1000.0)
     async with supervised(child):
         await eventually(lambda: child.state is ChildState.BACKOFF, "the wait for the restart")
-        assert child.problem == "ended with exit code 1"
+        assert child.problem == "ended with exit code 1: an internal error"
     assert child.state is ChildState.STOPPED
 
 
@@ -221,6 +223,14 @@ serve()
         job = child.view.jobs["job-1"]
         assert (job.type, job.attempt, job.phase, job.step, job.steps) == ("video_fast", 2, "encoding", 3, 25)
         assert json.loads(json.dumps(child.view.as_json()))["jobs"][0]["id"] == "job-1"
+
+
+@story
+async def test_an_outcome_counts_even_where_the_start_was_not_told() -> None:
+    """A worker leaves starts out, never outcomes, while its supervisor does not listen."""
+    child = child_of('say(kind="done", job_id="job-1", status="completed"); sys.exit(1)', limit=1)
+    await child.run()
+    assert child.view.outcomes == {"completed": 1}
 
 
 @story

@@ -149,6 +149,25 @@ async def test_the_status_file_says_how_the_workers_are(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["status.json"], "no draft is left"
 
 
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [
+        ('say(kind="state", state="FAILED", reason="the disk is full")', "the disk is full"),
+        ('say(kind="fenced", reason="the lease was lost")', "the lease was lost"),
+    ],
+    ids=["FAILED", "fenced"],
+)
+@story
+async def test_the_status_file_tells_the_problem_of_a_running_worker(tmp_path: Path, word: str, problem: str) -> None:
+    file = tmp_path / "status.json"
+    orchestrator = Orchestrator(status_interval=FOREVER, status_file=file)
+    child = child_of(f"ready(); {word}; serve()", changed=orchestrator.changed)
+    async with orchestrated(child, orchestrator=orchestrator):
+        await eventually(
+            lambda: file.exists() and read(file)["workers"]["sdxl"]["problem"] == problem, "the problem in the file"
+        )
+
+
 @story
 async def test_a_status_file_that_cannot_be_written_costs_no_worker(tmp_path: Path) -> None:
     orchestrator = Orchestrator(status_interval=FOREVER, status_file=tmp_path / "missing" / "status.json")

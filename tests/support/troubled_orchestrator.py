@@ -1,0 +1,21 @@
+"""The real orchestrator over troubled workers: `python -m tests.support.troubled_orchestrator`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from unittest.mock import patch
+
+from ourvidz_worker.cli import orchestrate
+from ourvidz_worker.cli.main import main
+from ourvidz_worker.supervisor.child import ChildSpec
+
+
+def troubled(*, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> ChildSpec:
+    family = argv[-1]
+    return ChildSpec(name, (sys.executable, "-m", "tests.support.troubled_worker", family), environment)
+
+
+if __name__ == "__main__":
+    with patch.object(orchestrate, "ChildSpec", troubled):
+        sys.exit(main(["orchestrator"]))

@@ -1,0 +1,46 @@
+"""A real worker whose test card takes its time, or gets stuck in a step: `python -m tests.support.troubled_worker`.
+
+`STEP_SECONDS` is how long each step takes. Where `STUCK` names a file that does not exist yet, the third step
+creates it and never ends. `LAST_SECONDS` is how long the process may then take to end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+from ourvidz_worker.cli import worker
+from ourvidz_worker.cli.main import main
+from ourvidz_worker.engines import testcard
+from ourvidz_worker.ports import Generation, GenerationRequest, OnStep
+
+STUCK_STEP = 3
+
+
+class TroubledEngine(testcard.TestCardEngine):
+    def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
+        def step(done: int, total: int) -> None:
+            on_step(done, total)
+            time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
+            if done == STUCK_STEP and _is_first_time():
+                threading.Event().wait()
+
+        return super().generate(request, step)
+
+
+def _is_first_time() -> bool:
+    try:
+        Path(os.environ["STUCK"]).touch(exist_ok=False)
+    except (KeyError, FileExistsError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    last_seconds = float(os.environ.get("LAST_SECONDS", worker.LAST_SECONDS))
+    with patch.object(testcard, "TestCardEngine", TroubledEngine), patch.object(worker, "LAST_SECONDS", last_seconds):
+        sys.exit(main())

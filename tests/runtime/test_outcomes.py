@@ -319,6 +319,7 @@ async def test_an_upload_that_is_refused_for_good_fails_the_job(tmp_path: Path) 
     assert scene.failure().error_message == "the bucket sdxl_image_fast is missing"
     (parked,) = scene.spool.parked()
     assert parked.reason == "the bucket sdxl_image_fast is missing"
+    assert parked.result is not None
     assert parked.result.callback.status == "completed"
     assert scene.dead() == []
 

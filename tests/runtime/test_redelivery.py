@@ -92,7 +92,7 @@ async def test_a_result_whose_delivery_kills_every_worker_is_parked_in_the_end(t
     await scene.run_until_idle()
     assert scene.statuses() == ["failed"]
     assert len(scene.dead()) == 1
-    assert [parked.result.callback.job_id for parked in scene.spool.parked()] == ["job-1"]
+    assert [parked.job_id for parked in scene.spool.parked()] == ["job-1"]
 
 
 @story

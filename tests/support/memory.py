@@ -79,7 +79,7 @@ class MemoryQueue:
     async def renew(self, job_ids: Collection[str]) -> Renewal:
         alive = self._prolong()
         self._redis.answer()
-        return Renewal(alive, self._redis.cancelled.intersection(job_ids) if alive else frozenset())
+        return Renewal(alive, frozenset(self._redis.cancelled.intersection(job_ids) if alive else ()))
 
     async def acknowledge(self, claim: Claim) -> list[Claim]:
         self._take_out(self._owner, claim.element)

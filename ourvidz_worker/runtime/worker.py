@@ -258,7 +258,7 @@ class Worker:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        if self._holdings:
+        if self._holdings or self._holdings.answer_lost:
             with self._unconfirmed():
                 await self._holdings.look_up()
         for holding in self._holdings:

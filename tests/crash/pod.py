@@ -1,0 +1,172 @@
+"""One machine to crash things on: its spool, and one orchestrator after another with an SDXL worker each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.support.commands import RunningCommand
+from tests.support.waiting import wait_until
+
+QUICK = {
+    "OURVIDZ_WORKERS": "sdxl",
+    "OURVIDZ_LEASE": "6",
+    "OURVIDZ_SDXL_POLL": "0.05",
+    "OURVIDZ_SDXL_RESTART_DELAY": "0.1",
+    "OURVIDZ_HEALTHY_AFTER": "0",  # so that no crash counts as one in a row
+}
+ENDING_SECONDS = 20.0  # longer than the product gives a worker without a supervisor
+
+
+class Pod:
+    """`events` is the log of all that ever ran here; `models` is what the next start runs with."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.spool = folder / "spool"
+        self.models = "testcard"
+        self._status_file = folder / "status.json"
+        self._environment = {
+            **environment,
+            **QUICK,
+            "OURVIDZ_SPOOL": str(self.spool),
+            "OURVIDZ_STATUS_FILE": str(self._status_file),
+        }
+        self._running: RunningCommand | None = None
+        self._orphans: list[tuple[RunningCommand, int]] = []
+        self._earlier: list[dict[str, Any]] = []
+
+    @property
+    def running(self) -> RunningCommand:
+        assert self._running is not None
+        return self._running
+
+    @property
+    def worker(self) -> int:
+        """The process id of the newest worker."""
+        return next(int(event["pid"]) for event in reversed(self.running.events) if event["event"] == "worker_started")
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        commands = [*(command for command, _ in self._orphans), *([self._running] if self._running else [])]
+        return [*self._earlier, *(event for command in commands for event in command.events)]
+
+    @property
+    def ready(self) -> bool:
+        """Whether the newest worker lives and has loaded its models."""
+        if not _alive(self.worker):
+            return False
+        names = [event["event"] for event in self.running.events]
+        return "models_loaded" in names[_last(names, "worker_started") :]
+
+    def count(self, event: str, job_id: str) -> int:
+        return sum(entry["event"] == event and entry.get("job_id") == job_id for entry in self.events)
+
+    def start(self) -> None:
+        """What the start script of a pod does; the workers of an orchestrator that was killed may still be ending."""
+        self._running = RunningCommand(["orchestrator.py"], {**self._environment, "OURVIDZ_MODELS": self.models})
+        self._running.__enter__()
+
+    def wait_until_ready(self) -> None:
+        self.running.wait_for("worker_started")
+        wait_until(lambda: self.ready, "a worker with its models loaded", seconds=60)
+
+    def run(self, models: str) -> None:
+        """Have a worker with these models ready."""
+        if self._running is not None and models != self.models:
+            assert self._running.stop() == 0
+            self.stop()
+        self.models = models
+        if self._running is None:
+            self.start()
+        self.wait_until_ready()
+
+    def kill_worker(self) -> None:
+        """Return once it is gone; its orchestrator starts another one."""
+        pid = self.worker
+        os.kill(pid, signal.SIGKILL)
+        _wait_for_end(pid)
+
+    def kill_orchestrator(self) -> None:
+        """Return once it is gone and another one is starting; its worker is to end by itself."""
+        self._orphans.append((self.running, self.worker))
+        assert self.running.stop(signal.SIGKILL) == -signal.SIGKILL
+        self.start()
+
+    def wait_until_orphaned(self) -> None:
+        """Return once the worker whose orchestrator was killed last has noticed."""
+        command, _ = self._orphans[-1]
+        wait_until(lambda: command.saw("supervisor_gone"), "an orphaned worker noticing")
+
+    def wait_for_orphans(self) -> None:
+        """Return once every worker whose orchestrator was killed has ended, and all it logged is in `events`."""
+        while self._orphans:
+            command, worker = self._orphans[0]
+            _wait_for_end(worker, seconds=ENDING_SECONDS)
+            self._leave(command)
+            del self._orphans[0]
+
+    @contextlib.contextmanager
+    def stopped_worker(self) -> Iterator[None]:
+        """Stop its execution to look at what it has done so far."""
+        pid = self.worker
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: _state(pid) == "T", "the stop")
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # it was killed meanwhile
+                os.kill(pid, signal.SIGCONT)
+
+    def files(self) -> list[str]:
+        """What lies in the spool, as `results/<job id>/0.png`."""
+        return [str(path.relative_to(self.spool)) for path in self.spool.rglob("*") if path.is_file()]
+
+    def has(self, file: str) -> bool:
+        """Whether this lies in the spool: `results/<job id>/0.png`."""
+        return (self.spool / file).is_file()
+
+    def is_mid_step(self, job_id: str) -> bool:
+        if not self._status_file.exists():
+            return False
+        workers = json.loads(self._status_file.read_text())["workers"].values()
+        jobs = [job for worker in workers for job in worker["jobs"] if job["id"] == job_id]
+        return any(0 < job["step"] < job["steps"] for job in jobs)
+
+    def log(self) -> str:
+        return "\n".join(map(json.dumps, self.events))
+
+    def stop(self) -> None:
+        """End everything that is left."""
+        for command in [*(command for command, _ in self._orphans), *([self._running] if self._running else [])]:
+            self._leave(command)
+        self._orphans.clear()
+        self._running = None
+
+    def _leave(self, command: RunningCommand) -> None:
+        command.__exit__(None, None, None)
+        self._earlier += command.events
+
+
+def _wait_for_end(pid: int, *, seconds: float = 10.0) -> None:
+    wait_until(lambda: not _alive(pid), f"the end of worker {pid}", seconds=seconds)
+
+
+def _alive(pid: int) -> bool:
+    return _state(pid) not in ("", "Z")
+
+
+def _state(pid: int) -> str:
+    """One letter as in proc(5), nothing where there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _last(names: list[str], name: str) -> int:
+    return len(names) - 1 - names[::-1].index(name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,23 +83,30 @@ def build_courier(
     settings: Settings,
     catalogue: Catalogue,
     *,
-    guard: Callable[[], None] = lambda: None,
+    lease: LeaseKeeper | None = None,
     patience: CallbackPatience | None = None,
 ) -> Courier:
+    """Nothing is sent, and nothing repeated, once the `lease` is lost."""
     url, service_key = settings.supabase_url, settings.supabase_service_key.get_secret_value()
     secret = settings.callback_secret
+    sleep, guard = (asyncio.sleep, _nothing_to_lose) if lease is None else (lease.sleep, lease.check)
     return Courier(
-        SupabaseStore(url=url, service_key=service_key, buckets=catalogue.buckets),
+        SupabaseStore(url=url, service_key=service_key, buckets=catalogue.buckets, sleep=sleep),
         CallbackReporter(
             url=url,
             service_key=service_key,
             profile=settings.callback_profile,
             secret=secret.get_secret_value() if secret else None,
             patience=patience,
+            sleep=sleep,
         ),
         SupabaseJobRows(url=url, service_key=service_key),
         guard=guard,
     )
+
+
+def _nothing_to_lose() -> None:
+    """A person's own command holds no job under a lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
     queue = build_queue(settings, configuration.catalogue.queue_of(family), owner)
     holdings = Holdings(queue)
     lease = LeaseKeeper(queue, holdings, LeaseTimes(settings.lease))
-    courier = build_courier(settings, configuration.catalogue, guard=lease.check)
+    courier = build_courier(settings, configuration.catalogue, lease=lease)
     references = HttpReferenceSource(
         url=settings.supabase_url,
         service_key=service_key,

@@ -148,7 +148,8 @@ class Endings:
             except OSError as error:
                 if error.errno not in NO_ROOM:
                     raise
-                structlog.get_logger().error("spool_full", problem=str(error), pause_seconds=NO_ROOM_PAUSE)
+                problem = f"the result cannot be saved ({error.strerror}): free some space on the spool's disk"
+                structlog.get_logger().error("spool_full", problem=problem, pause_seconds=NO_ROOM_PAUSE)
             await asyncio.sleep(NO_ROOM_PAUSE)
 
     async def _fail(self, holding: Holding, job: Job, error: WorkerError, progress: Progress) -> None:

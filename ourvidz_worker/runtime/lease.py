@@ -63,8 +63,13 @@ class LeaseKeeper:
         Asked before whatever must not happen without the lease: after a pause of the process the keeper's own
         timer may come second.
         """
-        if self._holdings and self.now() - self._confirmed_at >= self._times.fence:
+        if self._holdings and self.now() >= self._fenced_at:
             raise Fenced(f"the lease was not confirmed for {self._times.fence:g} s")
+
+    async def sleep(self, seconds: float) -> None:
+        """The pause before a repeat: after a pause of the whole process there is none, and this raises `Fenced`."""
+        await asyncio.sleep(seconds)
+        self.check()
 
     async def keep(self) -> None:
         """Run until cancelled; raises `Fenced` when the lease is lost or not confirmed in time."""
@@ -78,15 +83,19 @@ class LeaseKeeper:
                 await self._renew()
                 self.check()
 
+    @property
+    def _fenced_at(self) -> float:
+        return self._confirmed_at + self._times.fence
+
     def _pause(self) -> float:
         """Seconds until the next renewal is due, or the fence."""
         due = max(self._confirmed_at + self._times.renew, self._tried_at + self._times.retry)
-        return min(due, self._confirmed_at + self._times.fence) - self.now()
+        return min(due, self._fenced_at) - self.now()
 
     async def _renew(self) -> None:
         sent_at = self._tried_at = self.now()
         try:
-            async with asyncio.timeout(max(self._confirmed_at + self._times.fence - sent_at, 0)):
+            async with asyncio.timeout(max(self._fenced_at - sent_at, 0)):
                 renewal = await self._queue.renew(self._holdings.job_ids)
         except (Retry, BackendRefused, TimeoutError) as error:
             structlog.get_logger().warning("lease_renewal_failed", problem=str(error) or type(error).__name__)

@@ -77,8 +77,9 @@ class Spool:
     """One folder per job below `root`, readable by this user alone; several processes may share it.
 
     `root/results/<job_id>` waits for its delivery, `root/parked/<job_id>` for an operator. `reserve_bytes` is
-    the free space below which no more jobs should be taken, but never more than a twentieth of the disk. Everything that writes raises `OSError`; a job id
-    that could leave the spool is a `ValueError`.
+    the free space below which no more jobs should be taken, but never more than a twentieth of the disk.
+
+    Everything that writes raises `OSError`; a job id that could leave the spool is a `ValueError`.
     """
 
     def __init__(self, root: Path, *, reserve_bytes: int = 0, room: Callable[[Path], Room] = _room) -> None:

@@ -128,3 +128,14 @@ async def test_what_is_not_held_needs_no_lease(scene: Scene) -> None:
     keeper = LeaseKeeper(scene.queue, Holdings(scene.queue), LeaseTimes(), clock=clock)
     clock.now = 1000.0
     keeper.check()
+
+
+@story
+async def test_a_repeat_after_a_pause_of_the_process_is_none(scene: Scene) -> None:
+    """The timer of a repeat may be older than the keeper's, so it looks for itself."""
+    clock = Clock()
+    keeper = LeaseKeeper(scene.queue, holding(scene), LeaseTimes(), clock=clock)
+    await keeper.sleep(0)
+    clock.now = 70.0
+    with pytest.raises(Fenced, match="60 s"):
+        await keeper.sleep(0)

@@ -12,7 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, Validation
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from ourvidz_worker.backend.reference_hosts import parse_hosts
+from ourvidz_worker.backend.references.hosts import parse_hosts
 from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.contract.storage_keys import StorageLayout

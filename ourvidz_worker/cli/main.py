@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ourvidz_worker import __version__
-from ourvidz_worker.cli.queue_parser import add_queue
+from ourvidz_worker.cli.queue.parser import add_queue
 from ourvidz_worker.control import ExitCode
 from ourvidz_worker.errors import ConfigurationError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ourvidz_worker.backend.callbacks import CallbackPatience, CallbackReporter
 from ourvidz_worker.backend.job_rows import SupabaseJobRows
-from ourvidz_worker.backend.references import HttpReferenceSource
+from ourvidz_worker.backend.references.source import HttpReferenceSource
 from ourvidz_worker.backend.supabase_store import SupabaseStore
 from ourvidz_worker.backend.upstash_queue import UpstashQueue
 from ourvidz_worker.config_files import ConfigFiles

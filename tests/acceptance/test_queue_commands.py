@@ -446,7 +446,7 @@ class TestParked:
         assert len(operator.texts("sdxl_queue:dead")) == 1
 
     def test_a_product_out_of_reach_changes_nothing(self, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ourvidz_worker.cli.parked._PATIENCE", HASTY)
+        monkeypatch.setattr("ourvidz_worker.cli.queue.parked._PATIENCE", HASTY)
         job_id, _ = operator.submit()
         operator.spool.park_callback(Callback(job_id, "completed", (ReportedAsset("k", "image", 8, 8, 7),)), "refused")
         monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:1")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ourvidz_worker.backend.addresses import is_public, resolve
+from ourvidz_worker.backend.references.addresses import is_public, resolve
 from tests.support.stories import story
 
 PRIVATE_V4 = [

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from ourvidz_worker.backend.pictures import PictureUnusable, decode_picture
+from ourvidz_worker.backend.references.pictures import PictureUnusable, decode_picture
 
 LIMIT = 40_000_000
 
@@ -286,7 +286,7 @@ def test_a_hostile_file_does_not_fill_the_log(tmp_path: Path) -> None:
     hostile = tmp_path / "hostile.png"
     hostile.write_bytes(png_with(chunk(b"eXIf", exif_claiming(5000))))
     decode = (
-        "import sys; from pathlib import Path; from ourvidz_worker.backend.pictures import decode_picture; "
+        "import sys; from pathlib import Path; from ourvidz_worker.backend.references.pictures import decode_picture; "
         "print(decode_picture(Path(sys.argv[1]).read_bytes(), max_pixels=100).shape)"
     )
     ended = subprocess.run([sys.executable, "-c", decode, hostile], capture_output=True, text=True, check=False)

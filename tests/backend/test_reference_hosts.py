@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ourvidz_worker.backend.reference_hosts import matches, parse_hosts
+from ourvidz_worker.backend.references.hosts import matches, parse_hosts
 
 
 def test_hosts_are_listed_with_commas() -> None:

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ourvidz_worker.backend.destinations import DestinationRefused, Destinations
-from ourvidz_worker.backend.reference_hosts import matches
-from ourvidz_worker.backend.references import HttpReferenceSource
+from ourvidz_worker.backend.references.destinations import DestinationRefused, Destinations
+from ourvidz_worker.backend.references.hosts import matches
+from ourvidz_worker.backend.references.source import HttpReferenceSource
 from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.errors import BackendUnavailable, ReferenceUnusable
 from tests.backend.certificates import certified

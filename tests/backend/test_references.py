@@ -12,7 +12,7 @@ import pytest
 import respx
 from PIL import Image
 
-from ourvidz_worker.backend.references import HttpReferenceSource
+from ourvidz_worker.backend.references.source import HttpReferenceSource
 from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.errors import BackendUnavailable, ReferenceUnusable, WorkerError
 from ourvidz_worker.ports import ReferenceImage

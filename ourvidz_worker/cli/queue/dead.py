@@ -10,8 +10,8 @@ from typing import Any
 
 from ourvidz_worker.backend.dead_letters import DeadLetters, Letter, named
 from ourvidz_worker.cli.main import USAGE_EXIT
-from ourvidz_worker.cli.operator_output import Outcome, Output, size
-from ourvidz_worker.cli.queue_desk import Desk
+from ourvidz_worker.cli.queue.desk import Desk
+from ourvidz_worker.cli.queue.output import Outcome, Output, size
 from ourvidz_worker.errors import Retry
 from ourvidz_worker.runtime.spool import Parked
 

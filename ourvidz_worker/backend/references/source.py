@@ -11,9 +11,15 @@ from urllib.parse import quote
 
 import httpx
 
-from ourvidz_worker.backend.addresses import Resolver, resolve
-from ourvidz_worker.backend.destinations import Destination, DestinationRefused, Destinations, host_of, shown_host
-from ourvidz_worker.backend.pictures import PictureUnusable, decode_picture
+from ourvidz_worker.backend.references.addresses import Resolver, resolve
+from ourvidz_worker.backend.references.destinations import (
+    Destination,
+    DestinationRefused,
+    Destinations,
+    host_of,
+    shown_host,
+)
+from ourvidz_worker.backend.references.pictures import PictureUnusable, decode_picture
 from ourvidz_worker.backend.retrying import Sleep, retrying
 from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.errors import BackendUnavailable, ReferenceUnusable

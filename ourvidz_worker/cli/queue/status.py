@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ourvidz_worker.backend.queue_state import Entry, Holder, QueueState, queue_state
-from ourvidz_worker.cli.operator_output import age
-from ourvidz_worker.cli.queue_desk import Desk
+from ourvidz_worker.cli.queue.desk import Desk
+from ourvidz_worker.cli.queue.output import age
 
 _SHOWN = 3
 

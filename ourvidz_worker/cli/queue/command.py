@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from ourvidz_worker.backend.keys import cancel_key
-from ourvidz_worker.cli import dead, parked, queue_status
 from ourvidz_worker.cli.main import USAGE_EXIT
-from ourvidz_worker.cli.operator_output import Output
-from ourvidz_worker.cli.queue_desk import Desk, UnknownQueue, open_desk
+from ourvidz_worker.cli.queue import dead, parked, status
+from ourvidz_worker.cli.queue.desk import Desk, UnknownQueue, open_desk
+from ourvidz_worker.cli.queue.output import Output
 from ourvidz_worker.contract.fields import Found, identifier
 from ourvidz_worker.contract.payload_error import PayloadError
 from ourvidz_worker.control import ExitCode
@@ -64,7 +64,7 @@ async def _cancel(desk: Desk, arguments: argparse.Namespace) -> int:
 
 
 _ACTIONS: Mapping[str, Action] = {
-    "status": queue_status.show,
+    "status": status.show,
     "cancel": _cancel,
     "dead list": dead.show_list,
     "dead show": dead.show,

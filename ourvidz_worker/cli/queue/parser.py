@@ -74,7 +74,7 @@ def _action(actions: Commands, action: str, name: str, text: str, example: str) 
         epilog=f"example: {_PROGRAM} {example}",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(module="queue", action=action)
+    parser.set_defaults(module="queue.command", action=action)
     return parser
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ourvidz_worker.backend.dead_letters import DeadLetters
 from ourvidz_worker.backend.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.upstash_client import UpstashClient
-from ourvidz_worker.cli.operator_output import Output
+from ourvidz_worker.cli.queue.output import Output
 from ourvidz_worker.cli.wiring import read_configuration
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from ourvidz_worker.backend.addresses import Resolver, is_public
-from ourvidz_worker.backend.reference_hosts import matches
+from ourvidz_worker.backend.references.addresses import Resolver, is_public
+from ourvidz_worker.backend.references.hosts import matches
 from ourvidz_worker.backend.wording import quoted
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

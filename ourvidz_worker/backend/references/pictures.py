@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ourvidz_worker.backend.picture_files import excess
+from ourvidz_worker.backend.references.picture_files import excess
 
 if TYPE_CHECKING:
     from ourvidz_worker.ports import Pixels

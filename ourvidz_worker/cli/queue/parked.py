@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from ourvidz_worker.backend.callbacks import CallbackPatience
-from ourvidz_worker.cli.dead import drop_letters_of
-from ourvidz_worker.cli.operator_output import Outcome, size
-from ourvidz_worker.cli.queue_desk import Desk
+from ourvidz_worker.cli.queue.dead import drop_letters_of
+from ourvidz_worker.cli.queue.desk import Desk
+from ourvidz_worker.cli.queue.output import Outcome, size
 from ourvidz_worker.cli.wiring import build_courier
 from ourvidz_worker.errors import BackendUnavailable, Restart, WorkerError
 from ourvidz_worker.runtime.courier import Courier

@@ -1,0 +1,1 @@
+"""Reference pictures: where they may come from, how they are fetched, and what is taken from them."""

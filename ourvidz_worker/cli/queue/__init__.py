@@ -1,0 +1,1 @@
+"""Commands for operators: what waits, who holds it, what was put aside, and what to do about it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,11 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A queue element that this worker holds until it is acknowledged; `element` is what lies in the held list."""
+    """A queue element that this worker holds until it is acknowledged; `element` is what lies in the held list.
+
+    `mark` tells this claim from another one of the same bytes, once it is begun.
+    """
 
     queue: str
     element: str
     delivery: Delivery
+    mark: str = field(default_factory=lambda: secrets.token_hex(4), compare=False)
+
+    @property
+    def begun(self) -> str:
+        """The element that lies in the held list once generation has begun."""
+        return self.delivery.begun(self.mark)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class UpstashQueue:
     async def begin(self, claim: Claim, job_id: str) -> Begun | None:
         if not self._holds:
             return Begun(claim, cancelled=bool(await self._redis.exists(cancel_key(job_id))))
-        begun = claim.delivery.begun()
+        begun = claim.begun
         cancelled = await self._redis.eval(
             _BEGIN,
             keys=[lease_key(self._owner), self._keys.held(self._owner), cancel_key(job_id)],

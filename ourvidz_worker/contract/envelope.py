@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ _REDELIVERY = "ourvidz_redelivery"
 REDELIVERY_PREFIX = '{"' + _REDELIVERY
 _KEPT_REASONS = 10
 _LONGEST_REASON = 500
+_MARK = re.compile("[0-9a-f]{1,32}")
 _ID_NAMES = ("id", "job_id")
 _SHOWN_PATH = 60
 
@@ -26,23 +28,32 @@ class Delivery:
     """A queue element taken apart: the producer's own bytes, and how often it was tried.
 
     `attempt` counts generations: the first delivery and every one that follows a generation that was begun.
-    `history` holds one reason per delivery that came to nothing. `started` says that a generation was begun
-    in this delivery; only an element in a held list has it.
+    `history` holds one reason per delivery that came to nothing. `mark` is there once a generation was begun in
+    this delivery; only an element in a held list has it.
     """
 
     original: str
     attempt: int = 1
     history: tuple[str, ...] = ()
-    started: bool = False
+    mark: str | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether generation has begun in this delivery."""
+        return self.mark is not None
 
     @property
     def redelivered(self) -> bool:
         """Whether the product may have heard of this job from an earlier delivery."""
         return self.attempt > 1 or bool(self.history)
 
-    def begun(self) -> str:
-        """The element to hold once generation has begun, so that whoever finds it knows to charge the attempt."""
-        return _envelope(self.original, self.attempt, self.history, started=True)
+    def begun(self, mark: str) -> str:
+        """The element to hold once generation has begun, so that whoever finds it knows to charge the attempt.
+
+        The `mark`, hexadecimal digits, is another for each claim: a job that was put back is the same bytes again, and
+        a command of its earlier life that Redis carries out late must find nothing.
+        """
+        return _envelope(self.original, self.attempt, self.history, mark)
 
     def untouched(self) -> str:
         """The element as it was claimed."""
@@ -68,10 +79,10 @@ class Delivery:
         return json.dumps(letter, separators=(",", ":"))
 
 
-def _envelope(original: str, attempt: int, history: Sequence[str], *, started: bool = False) -> str:
+def _envelope(original: str, attempt: int, history: Sequence[str], mark: str | None = None) -> str:
     envelope: dict[str, Any] = {"attempt": attempt, "history": list(history), "element": original}
-    if started:
-        envelope["started"] = True
+    if mark is not None:
+        envelope["started"] = mark
     return json.dumps({_REDELIVERY: envelope}, separators=(",", ":"))
 
 
@@ -88,10 +99,10 @@ def open_delivery(element: str) -> Delivery:
             attempt is not True
             and attempt >= 1
             and all(isinstance(reason, str) and reason == one_line(reason) for reason in history)
-            and envelope.get("started") in (None, True)
             and _is_bytes(original)
+            and _is_mark(mark := envelope.get("started"))
         ):
-            return Delivery(original, attempt, tuple(history), envelope.get("started") is True)
+            return Delivery(original, attempt, tuple(history), mark)
         case _:
             return Delivery(element)
 
@@ -100,6 +111,10 @@ def one_line(reason: str) -> str:
     """A reason as a history keeps it: users get to read it, and PostgreSQL stores no NUL."""
     words = " ".join(reason.split())[:_LONGEST_REASON].rstrip()
     return "".join(character if character.isprintable() else "?" for character in words)
+
+
+def _is_mark(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and _MARK.fullmatch(value) is not None)
 
 
 def _is_bytes(text: str) -> bool:

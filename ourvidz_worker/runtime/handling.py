@@ -232,6 +232,8 @@ class Handler:
         """A courtesy to the user: when it fails, the job goes on, unless no report will ever pass."""
         try:
             await self._courier.announce_processing(job)
+        except Fenced:
+            return  # the delivery meets the same fence
         except Restart as error:
             self.interrupt(Drained(str(error)))  # the result could not be reported either
             raise

@@ -130,7 +130,7 @@ class Holdings:
     def _known(self, claim: Claim) -> Holding | None:
         """A start that Redis carried out may not be confirmed to us yet."""
         return next(
-            (h for h in self._all if claim.element in (h.claim.element, h.claim.delivery.begun())),
+            (h for h in self._all if claim.element in (h.claim.element, h.claim.begun)),
             None,
         )
 
@@ -142,5 +142,5 @@ class Holdings:
 def _shapes(holding: Holding) -> list[Claim]:
     """The claim as Redis may have it; moving what is not there is harmless."""
     claim = holding.claim
-    begun = claim.delivery.begun()
+    begun = claim.begun
     return [claim, Claim(claim.queue, begun, open_delivery(begun))] if holding.doubtful else [claim]

@@ -148,7 +148,7 @@ class TestStatus:
     def test_every_queue_is_told_of(self, operator: Operator) -> None:
         job_id, element = operator.submit()
         operator.redis("LPUSH", "sdxl_queue", element)
-        operator.redis("LPUSH", "sdxl_queue:held:pod-1-abc", Delivery(element, 2, ("it died",)).begun())
+        operator.redis("LPUSH", "sdxl_queue:held:pod-1-abc", Delivery(element, 2, ("it died",)).begun("0f"))
         operator.redis("SET", "worker:lease:pod-1-abc", "pod-1-abc", "EX", "60")
         operator.redis("LPUSH", "wan_queue:held:pod-2-def", "{broken")
         operator.bury(element)

@@ -272,6 +272,20 @@ async def test_beginning_twice_is_harmless(world: QueueWorld) -> None:
 
 
 @inside
+async def test_a_late_command_of_an_earlier_life_finds_nothing(world: QueueWorld) -> None:
+    """A job that was put back and claimed again is the same bytes; Redis may carry out an old command only then."""
+    queue = world.queue("a")
+    await world.produce(b"1")
+    early = await started(queue, await claimed(queue))
+    await queue.put_back(early)
+    late = await started(queue, await claimed(queue))
+    await queue.put_back(early)
+    await queue.requeue(early, "why", charged=True)
+    await queue.acknowledge(early)
+    assert (await queue.held(), await queue.length()) == ([late], 0)
+
+
+@inside
 async def test_a_start_keeps_the_lease_alive_and_never_revives_it(world: QueueWorld) -> None:
     queue, reaper = world.queue("a"), world.queue("reaper")
     await world.produce(b"1")

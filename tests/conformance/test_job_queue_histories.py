@@ -85,7 +85,7 @@ class History(RuleBasedStateMachine):
         owner, claim = self.some_claim(data)
         copies = self.copies_held(owner, claim)
         self.call(lambda: self.queues[owner].begin(claim, "job-1"), lost=lost and copies <= 1)
-        begun = claim.delivery.begun()
+        begun = claim.begun
         known = Claim(claim.queue, begun, open_delivery(begun))
         if copies and owner in self.alive:
             assert begun in self.run(self.world.held_by(owner))

@@ -112,8 +112,8 @@ def test_redeliveries_carry_the_count_the_latest_reasons_and_the_untouched_bytes
 ) -> None:
     delivery = open_delivery(Delivery(original).again("first", charged=True))
     for reason, charged in reasons:
-        begun = open_delivery(delivery.begun())
-        assert begun == replace(delivery, started=True)
+        begun = open_delivery(delivery.begun("0f"))
+        assert begun == replace(delivery, mark="0f")
         delivery = open_delivery(begun.again(reason, charged=charged))
     charges = sum(charged for _, charged in reasons)
     assert delivery == Delivery(original, 2 + charges, ("first", *(one_line(reason) for reason, _ in reasons))[-10:])
@@ -172,6 +172,8 @@ def test_the_attempt_reaches_the_job() -> None:
         {"attempt": 10**400, "history": [], "element": "{}"},
         {"attempt": 2, "history": [], "element": "\ud800"},
         {"attempt": 2, "history": ["two\nlines"], "element": "{}"},
+        {"attempt": 2, "history": [], "element": "{}", "started": True},
+        {"attempt": 2, "history": [], "element": "{}", "started": "not hexadecimal"},
         {"attempt": 2, "history": ["x" * 501], "element": "{}"},
     ],
 )
@@ -184,7 +186,7 @@ def test_an_envelope_that_only_looks_like_ours_is_a_first_delivery(envelope: obj
 
 @pytest.mark.parametrize("twice", ["attempt", "history", "element", "started"])
 def test_an_envelope_that_says_one_thing_twice_is_not_ours(twice: str) -> None:
-    ours = Delivery("{}", attempt=2, history=("a",)).begun()
+    ours = Delivery("{}", attempt=2, history=("a",)).begun("0f")
     element = ours.replace(f'"{twice}":', f'"{twice}":3,"{twice}":')
     assert open_delivery(element) == Delivery(element)
 
@@ -203,7 +205,7 @@ def test_bytes_that_begin_like_our_envelope_are_never_lost(element: str) -> None
             "attempt": st.integers() | json_values,
             "history": st.lists(anything) | json_values,
             "element": anything | queued | json_values,
-            "started": st.booleans() | json_values,
+            "started": st.sampled_from(["0f", True, "", "XY"]) | json_values,
         },
     )
 )

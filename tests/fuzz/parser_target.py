@@ -42,8 +42,8 @@ def check(element: bytes) -> None:
 
 def check_delivery(delivery: Delivery) -> None:
     """What a worker does with a delivery keeps the producer's bytes and the count, and can be sent to Redis."""
-    begun = delivery.begun()
-    assert open_delivery(begun) == replace(delivery, started=True)
+    begun = delivery.begun("0f")
+    assert open_delivery(begun) == replace(delivery, mark="0f")
     for charged in (False, True):
         again = open_delivery(delivery.again("the worker died", charged=charged))
         assert (again.original, again.attempt) == (delivery.original, delivery.attempt + charged)
@@ -91,8 +91,8 @@ def seeds() -> Iterator[bytes]:
         for job_type in CATALOGUE:
             yield envelope(payload(job_type)).encode()
     small = compact(payload())
-    yield Delivery(small).begun().encode()
-    yield Delivery(small, attempt=3, history=("one", "two")).begun().encode()
+    yield Delivery(small).begun("0f").encode()
+    yield Delivery(small, attempt=3, history=("one", "two")).begun("0f").encode()
     yield compact({"data": payload(), "note": "x"}).encode()
     yield compact([payload(references=[{"type": "style", "url": PICTURE, "strength": 0.3}])]).encode()
     yield compact(payload("video_fast", first_frame=PICTURE, last_frame=f"reference_images/{USER_ID}/ref.png")).encode()

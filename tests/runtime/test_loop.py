@@ -258,7 +258,7 @@ async def test_what_a_dead_worker_left_behind_is_taken_up_at_boot(tmp_path: Path
     scene = Scene(tmp_path)
     scene.submit(payload())
     left_behind = open_delivery(scene.redis.queue.pop())
-    scene.redis.held["pod-0"] = [left_behind.begun() if begun else left_behind.original]
+    scene.redis.held["pod-0"] = [left_behind.begun("a1") if begun else left_behind.original]
     async with scene.working():
         await eventually(lambda: "completed" in scene.statuses(), "running the abandoned job")
     assert [request.job.attempt for request in scene.engine.requests] == [2 if begun else 1]

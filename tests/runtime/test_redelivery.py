@@ -154,7 +154,7 @@ async def test_a_start_after_the_lease_lapsed_is_none(tmp_path: Path) -> None:
 async def test_a_worker_that_comes_back_under_its_name_finds_what_it_held(tmp_path: Path) -> None:
     """The held list is looked up at boot."""
     scene = Scene(tmp_path)
-    begun = open_delivery(json.dumps(payload("job-1"))).begun()
+    begun = open_delivery(json.dumps(payload("job-1"))).begun("a1")
     scene.redis.held[OWNER] = [begun, json.dumps(payload("job-2"))]
     async with scene.working():
         await eventually(lambda: scene.statuses().count("completed") == 2, "both jobs")

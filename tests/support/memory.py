@@ -65,7 +65,7 @@ class MemoryQueue:
 
     async def begin(self, claim: Claim, job_id: str) -> Begun | None:
         mine = self._redis.held[self._owner]
-        begun = claim.delivery.begun()
+        begun = claim.begun
         known = next((element for element in (claim.element, begun) if element in mine), None)
         alive = self._prolong()
         if alive and known is not None:

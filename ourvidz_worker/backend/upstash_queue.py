@@ -129,7 +129,7 @@ class UpstashQueue:
 
     async def reap(self) -> int:
         reaped = 0
-        for owner in await holders(self._redis, self._keys) - {self._owner}:
+        for owner in sorted(await holders(self._redis, self._keys) - {self._owner}):
             reason = f"its worker {owner} stopped renewing its lease"
             reaped += await self._hand_back(owner, reason, unless_alive=True)
         return reaped

@@ -10,12 +10,14 @@ import structlog
 
 from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.job import Job
-from ourvidz_worker.errors import BackendUnavailable, WorkerError
+from ourvidz_worker.errors import BackendUnavailable, Fenced, WorkerError
 from ourvidz_worker.ports import AssetStore, JobReporter, JobRows
 from ourvidz_worker.runtime.result_metadata import failure_metadata, job_metadata
 from ourvidz_worker.runtime.spool import Result
 
 PROCESSING: Final = "processing"
+OVER = ("completed", "failed", "cancelled")
+LOOK_PAUSE = 5.0
 SECOND_LOOK_SECONDS = 20.0  # longer than a start is repeated, so that what is still under way has arrived
 
 
@@ -37,13 +39,15 @@ class Courier:
         self._doubtful: set[str] = set()
         self._second_looks: set[asyncio.Task[None]] = set()
 
-    async def status(self, job_id: str) -> str | None:
+    async def status(self, job_id: str, *, tries: int = 1) -> str | None:
         """What the product last recorded of a job; None where it cannot tell."""
-        try:
-            return await self._rows.status(job_id)
-        except WorkerError as error:
-            structlog.get_logger().warning("job_row_unread", problem=str(error))
-            return None
+        for attempt in range(tries):
+            await asyncio.sleep(LOOK_PAUSE if attempt else 0)
+            try:
+                return await self._rows.status(job_id)
+            except WorkerError as error:
+                structlog.get_logger().warning("job_row_unread", problem=str(error))
+        return None
 
     async def announce_processing(self, job: Job) -> None:
         self._guard()
@@ -89,7 +93,7 @@ class Courier:
         log.warning("late_start_undone", job_id=callback.job_id, status=callback.status)
         try:
             await self._reporter.report(callback)
-        except WorkerError as error:
+        except (WorkerError, Fenced) as error:
             log.warning("late_start_not_undone", job_id=callback.job_id, problem=str(error))
 
 

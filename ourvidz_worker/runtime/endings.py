@@ -24,7 +24,7 @@ from ourvidz_worker.errors import (
     RowNotLinked,
     WorkerError,
 )
-from ourvidz_worker.runtime.courier import Courier, failure
+from ourvidz_worker.runtime.courier import OVER, Courier, failure
 from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.spool import Result, Spool
@@ -34,6 +34,7 @@ INTERNAL = "the generation failed with an internal error; try again, and tell th
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 NO_ROOM_PAUSE = 5.0
 UNLINKED_DELIVERIES = 3
+PATIENT_TRIES = 4
 
 
 Ending = Callable[[], Awaitable[None]]
@@ -96,6 +97,8 @@ class Endings:
         await self._fail(holding, job, error, progress)
 
     async def cancel(self, holding: Holding, job: Job, progress: Progress, *, tell: bool) -> None:
+        if await self._over_already(holding, job, progress):
+            return
         structlog.get_logger().info("job_cancelled")
         error = JobCancelled("the job was cancelled")
         if not tell or await self._report_failure(holding, job.id, error, progress, job):
@@ -106,9 +109,13 @@ class Endings:
         """An earlier delivery came to its end, and only the acknowledgement is missing."""
         structlog.get_logger().info("job_already_over", status=status)
         await self._holdings.acknowledge(holding)
+        if status == "completed" and holding.job_id is not None:
+            self._spool.discard(holding.job_id)
         progress.done(status)
 
     async def give_up(self, holding: Holding, job: Job, error: WorkerError, progress: Progress) -> None:
+        if await self._over_already(holding, job, progress):
+            return
         if self._spool.find(job.id) is not None:
             self._park(job.id, error)
         if await self._report_failure(holding, job.id, error, progress, job):
@@ -139,6 +146,19 @@ class Endings:
         await self._holdings.requeue(holding, reason, charged=charged)
         if progress is not None:
             progress.done("requeued", reason)
+
+    async def _over_already(self, holding: Holding, job: Job, progress: Progress) -> bool:
+        """A redelivery that would end without a generation must not report `failed` over a `completed`.
+
+        Its row is looked at with patience, and the job acknowledged where it is over.
+        """
+        if not holding.claim.delivery.redelivered:
+            return False
+        status = await self._courier.status(job.id, tries=PATIENT_TRIES)
+        if status not in OVER:
+            return False
+        await self.already_over(holding, status, progress)
+        return True
 
     async def _finish(self, drawn: Drawn) -> Result:
         """What was generated waits in memory until the disk has room for it."""

@@ -32,7 +32,7 @@ from ourvidz_worker.errors import (
     WorkerError,
 )
 from ourvidz_worker.ports import JobQueue
-from ourvidz_worker.runtime.courier import Courier
+from ourvidz_worker.runtime.courier import OVER, Courier
 from ourvidz_worker.runtime.endings import INTERNAL, Ending, Endings, after
 from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.interrupter import Interrupter
@@ -44,7 +44,6 @@ from ourvidz_worker.runtime.studio import Studio
 MAX_ATTEMPTS = 3
 MAX_DELIVERIES = MAX_ATTEMPTS + 2  # what is finished already may cost the process more often than what is not
 ROW_LOOK_SECONDS = 30.0
-OVER = ("completed", "failed", "cancelled")
 
 
 @dataclass(slots=True)

@@ -53,6 +53,23 @@ async def test_processing_is_not_sent_where_the_row_cannot_be_read(tmp_path: Pat
     assert scene.statuses() == ["completed"]
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+@story
+async def test_failed_is_not_reported_over_completed_because_one_look_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, cancelled: bool
+) -> None:
+    """The earlier delivery was completed and died before it could acknowledge; the row cannot be read at once."""
+    monkeypatch.setattr(courier, "LOOK_PAUSE", 0.0)
+    scene = Scene(tmp_path)
+    scene.submit(payload(), attempt=2 if cancelled else MAX_ATTEMPTS + 1)
+    scene.redis.cancelled |= {"job-1"} if cancelled else set()
+    scene.rows.statuses["job-1"] = "completed"
+    scene.rows.errors = [BackendUnavailable("cut off") for _ in range(3)]
+    await scene.run_until_idle()
+    assert scene.done() == ["acknowledge"]
+    assert scene.listener.outcomes() == {"job-1": "completed"}
+
+
 @story
 async def test_a_finished_result_comes_before_the_row(tmp_path: Path) -> None:
     scene = Scene(tmp_path)

@@ -255,16 +255,19 @@ class FakeReporter:
 
 
 class FakeRows:
-    """What the product recorded of jobs; `error` is raised instead, as long as it is set."""
+    """What the product recorded of jobs; `errors` are raised first, and `error` as long as it is set."""
 
     def __init__(self) -> None:
         self.statuses: dict[str, str] = {}
+        self.errors: list[Exception] = []
         self.error: Exception | None = None
         self.asked: list[str] = []
         self.closed = False
 
     async def status(self, job_id: str) -> str | None:
         self.asked.append(job_id)
+        if self.errors:
+            raise self.errors.pop(0)
         if self.error is not None:
             raise self.error
         return self.statuses.get(job_id)

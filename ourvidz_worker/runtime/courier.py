@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -18,7 +19,9 @@ from ourvidz_worker.runtime.spool import Result
 PROCESSING: Final = "processing"
 OVER = ("completed", "failed", "cancelled")
 LOOK_PAUSE = 5.0
-SECOND_LOOK_SECONDS = 20.0  # longer than a start is repeated, so that what is still under way has arrived
+# What is under way arrives within seconds, or about when gateways give a request up.
+SECOND_LOOKS = (1.0, 4.0, 10.0, 35.0)
+LAST_LOOK_SECONDS = 5.0
 
 
 class Courier:
@@ -37,7 +40,7 @@ class Courier:
         self._rows = rows
         self._guard = guard
         self._doubtful: set[str] = set()
-        self._second_looks: set[asyncio.Task[None]] = set()
+        self._second_looks: dict[asyncio.Task[None], Callback] = {}
 
     async def status(self, job_id: str, *, tries: int = 1) -> str | None:
         """What the product last recorded of a job; None where it cannot tell."""
@@ -74,19 +77,32 @@ class Courier:
         if doubtful or callback.job_id in self._doubtful:
             self._doubtful.discard(callback.job_id)
             look = asyncio.create_task(self._look_again(callback))
-            self._second_looks.add(look)
-            look.add_done_callback(self._second_looks.discard)
+            self._second_looks[look] = callback
+            look.add_done_callback(self._second_looks.pop)
 
     async def close(self) -> None:
-        for look in self._second_looks:
-            look.cancel()
+        await self._look_for_the_last_time()
         await self._store.close()
         await self._reporter.close()
         await self._rows.close()
 
     async def _look_again(self, callback: Callback) -> None:
-        """A start that was carried out late sets the job back (contract section 5); the final status undoes that."""
-        await asyncio.sleep(SECOND_LOOK_SECONDS)
+        """A start that is carried out late sets the job back (contract section 5); the final status undoes that."""
+        waited = 0.0
+        for moment in SECOND_LOOKS:
+            await asyncio.sleep(moment - waited)
+            waited = moment
+            await self._undo_late_start(callback)
+
+    async def _look_for_the_last_time(self) -> None:
+        callbacks = list(self._second_looks.values())
+        for look in self._second_looks:
+            look.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_SECONDS):
+                await asyncio.gather(*map(self._undo_late_start, callbacks))
+
+    async def _undo_late_start(self, callback: Callback) -> None:
         if await self.status(callback.job_id) != PROCESSING:
             return
         log = structlog.get_logger()

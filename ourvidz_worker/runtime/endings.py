@@ -237,9 +237,14 @@ class Endings:
 
 
 async def after(first: asyncio.Task[None] | None, ending: Ending) -> None:
-    """`processing` sets a job back even after a final status (contract section 5), so it comes to its end first."""
+    """`processing` sets a job back even after a final status (contract section 5), so it comes to its end first.
+
+    When the wait is cut short there is no ending: the next delivery of the job sees to it.
+    """
+    if first is not None:
+        await asyncio.wait({first})
     try:
-        if first is not None:
-            await first
-    finally:
         await ending()
+    finally:
+        if first is not None:
+            first.result()

@@ -18,6 +18,12 @@ from tests.support.redis_server import RedisServer
 QUEUES = ("sdxl_queue", "wan_queue")
 
 
+_ENDS = "('completed', 'failed', 'cancelled')"
+_HEARD_OF_THE_END = (
+    f"EXISTS (SELECT 1 FROM callbacks WHERE job_id = jobs.id AND answer_status = 200 AND status IN {_ENDS})"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class FarSide:
     """A running backend, and a proxy in front of it for each client that has a network of its own."""
@@ -49,8 +55,12 @@ class FarSide:
         return self.backend._database.select(table, tail="ORDER BY rowid")
 
     def unfinished(self) -> int:
-        """How many jobs the product does not know the end of."""
-        return self.backend._database.count("jobs", "status NOT IN ('completed', 'failed', 'cancelled')")
+        """How many jobs the product never heard the end of."""
+        return self.backend._database.count("jobs", f"status NOT IN {_ENDS} AND NOT {_HEARD_OF_THE_END}")
+
+    def undone(self) -> int:
+        """How many jobs were set back by a report of their start that came after that of their end."""
+        return self.backend._database.count("jobs", f"status NOT IN {_ENDS} AND {_HEARD_OF_THE_END}")
 
 
 @asynccontextmanager

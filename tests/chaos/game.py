@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ourvidz_worker.cli.recorded import sample_picture
+from ourvidz_worker.runtime.courier import SECOND_LOOKS
 from tests.chaos.far_side import FarSide, far_side
 from tests.chaos.judge import Evidence
 from tests.chaos.mischief import Mischief
@@ -176,13 +177,13 @@ async def _calm(scene: Scene, watch: Callable[[Scene], None]) -> None:
     """Faults end, and what is left comes to its end; what does not shows in the evidence."""
     scene.phase = "calm"
     await scene.mischief.calm_down()
-    quiet_since = time.monotonic()
-    deadline = quiet_since + scene.options.calm_seconds
-    while time.monotonic() < deadline and time.monotonic() - quiet_since < SETTLED_SECONDS:
+    begun = quiet_since = time.monotonic()
+    while (now := time.monotonic()) - begun < scene.options.calm_seconds and now - quiet_since < SETTLED_SECONDS:
         await _tick(scene, watch, None)
         busy = any((await scene.far.waiting()).values()) or await scene.far.held()
-        if busy or any(proxy.under_way for proxy in scene.far.proxies):
-            quiet_since = time.monotonic()
+        repairing = scene.far.undone() and now - begun < SECOND_LOOKS[-1] + SETTLED_SECONDS
+        if busy or repairing or any(proxy.under_way for proxy in scene.far.proxies):
+            quiet_since = now
 
 
 async def _tick(scene: Scene, watch: Callable[[Scene], None], blows: asyncio.Task[None] | None) -> None:

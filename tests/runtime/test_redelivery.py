@@ -185,7 +185,7 @@ async def test_a_start_that_arrives_late_is_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attempt: int, row: str
 ) -> None:
     """A start that was never answered, or one of an earlier delivery, may be carried out after the final status."""
-    monkeypatch.setattr(courier, "SECOND_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(courier, "SECOND_LOOKS", (0.01,))
     scene = Scene(tmp_path)
     scene.submit(payload(), attempt=attempt)
     scene.reporter.script.fail_next("processing", BackendUnavailable("no answer in time"))
@@ -199,17 +199,47 @@ async def test_a_start_that_arrives_late_is_undone(
 
 
 @story
+async def test_a_worker_that_stops_looks_once_more(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.submit(payload(), attempt=2)
+    scene.rows.statuses["job-1"] = "processing"
+    await scene.run_until_idle()
+    assert len(scene.courier._second_looks) == 1
+    await scene.courier.close()
+    assert scene.statuses() == ["processing", "completed", "completed"]
+    await eventually(lambda: not scene.courier._second_looks, "the end of the look that was cancelled")
+
+
+@pytest.mark.usefixtures("no_delivery_grace")
+@story
+async def test_no_end_is_reported_while_the_start_is_still_under_way(tmp_path: Path) -> None:
+    """A drain cuts the wait short; the next delivery reports the end, from the spool."""
+    scene = Scene(tmp_path, grace_period=0.0)
+    scene.submit(payload())
+    announcing = scene.reporter.script.hold("processing")
+    async with scene.working() as running:
+        await announcing.reached()
+        await eventually(lambda: scene.spool.find("job-1") is not None, "the result")
+        scene.worker.stop()
+        await running
+        announcing.open()
+    assert "completed" not in scene.statuses()
+    assert scene.attempts() == [1]
+    assert scene.spool.find("job-1") is not None
+
+
+@story
 async def test_no_row_is_looked_at_again_where_every_start_was_answered(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.submit(payload())
     await scene.run_until_idle()
-    assert scene.courier._second_looks == set()
+    assert not scene.courier._second_looks
     assert scene.rows.asked == []
 
 
 @story
 async def test_a_second_look_that_fails_is_only_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier, "SECOND_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(courier, "SECOND_LOOKS", (0.0,))
     scene = Scene(tmp_path)
     scene.rows.statuses["job-1"] = "processing"
     scene.reporter.script.fail_next("processing", BackendUnavailable("cut off"))

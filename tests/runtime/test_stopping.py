@@ -10,17 +10,11 @@ import pytest
 
 from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, Fenced, PoisonedContext
-from ourvidz_worker.runtime import worker as worker_module
 from ourvidz_worker.runtime.lease import LeaseTimes
 from tests.runtime.scene import Scene, payload
 from tests.support.fakes import Gate
 from tests.support.stories import story
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def no_delivery_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "DELIVERY_GRACE", 0.0)
 
 
 async def interrupted(scene: Scene) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.catalogue import MIB, Bucket
 from ourvidz_worker.errors import WorkerError
 

@@ -9,7 +9,7 @@ import sys
 
 import structlog
 
-from ourvidz_worker.backend.keys import new_owner
+from ourvidz_worker.backend.upstash.keys import new_owner
 from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.cli.wiring import build_queue, read_configuration
 from ourvidz_worker.config_files import ConfigFiles

@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ourvidz_worker.backend.callbacks import CallbackPatience, CallbackReporter
-from ourvidz_worker.backend.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.references.source import HttpReferenceSource
-from ourvidz_worker.backend.supabase_store import SupabaseStore
-from ourvidz_worker.backend.upstash_queue import UpstashQueue
+from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
+from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
+from ourvidz_worker.backend.supabase.store import SupabaseStore
+from ourvidz_worker.backend.upstash.queue import UpstashQueue
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily, parse_catalogue
 from ourvidz_worker.control import Announcer

@@ -12,7 +12,7 @@ import sys
 
 import structlog
 
-from ourvidz_worker.backend.keys import new_owner
+from ourvidz_worker.backend.upstash.keys import new_owner
 from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.cli.wiring import BuiltWorker, build_worker
 from ourvidz_worker.contract.catalogue import ModelFamily

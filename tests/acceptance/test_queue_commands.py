@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import structlog
 
-from ourvidz_worker.backend.callbacks import CallbackPatience
+from ourvidz_worker.backend.supabase.callbacks import CallbackPatience
 from ourvidz_worker.cli.main import main
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.envelope import Delivery

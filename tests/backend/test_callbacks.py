@@ -13,7 +13,7 @@ import httpx
 import pytest
 import respx
 
-from ourvidz_worker.backend.callbacks import CallbackPatience, CallbackReporter
+from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
 from ourvidz_worker.contract.callback import Callback, CallbackProfile, ReportedAsset
 from ourvidz_worker.errors import (
     BackendRefused,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ourvidz_worker.backend.callbacks import CallbackPatience, CallbackReporter
 from ourvidz_worker.backend.health import check_callback, check_redis, check_storage
-from ourvidz_worker.backend.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.references.source import HttpReferenceSource
-from ourvidz_worker.backend.supabase_store import LARGEST_SINGLE_REQUEST, SupabaseStore
-from ourvidz_worker.backend.upstash_queue import UpstashQueue
+from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
+from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
+from ourvidz_worker.backend.supabase.store import LARGEST_SINGLE_REQUEST, SupabaseStore
+from ourvidz_worker.backend.upstash.queue import UpstashQueue
 from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.catalogue import Bucket
 from ourvidz_worker.contract.job import Reference

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import respx
 
-from ourvidz_worker.backend.job_rows import SupabaseJobRows
+from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.errors import BackendUnavailable, ConfigurationError
 
 URL = "https://project.example"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import respx
 
-from ourvidz_worker.backend.supabase_store import SupabaseStore
+from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.contract.catalogue import Bucket
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkerError
 from ourvidz_worker.ports import Asset

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import respx
 
-from ourvidz_worker.backend.upstash_queue import PopEnd, QueueMode, UpstashQueue
+from ourvidz_worker.backend.upstash.queue import PopEnd, QueueMode, UpstashQueue
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
 from ourvidz_worker.ports import Begun, Renewal

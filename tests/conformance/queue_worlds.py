@@ -7,8 +7,8 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol, Self
 
-from ourvidz_worker.backend.keys import QueueKeys, cancel_key, lease_key
-from ourvidz_worker.backend.upstash_queue import UpstashQueue
+from ourvidz_worker.backend.upstash.keys import QueueKeys, cancel_key, lease_key
+from ourvidz_worker.backend.upstash.queue import UpstashQueue
 from ourvidz_worker.ports import JobQueue
 from tests.conformance.rest_layer import TOKEN, RestLayer
 from tests.support.memory import MemoryQueue, MemoryRedis

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ourvidz_worker.backend.supabase_store import SupabaseStore
+from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.contract.catalogue import MIB, Catalogue
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable
 from ourvidz_worker.ports import Asset, AssetStore

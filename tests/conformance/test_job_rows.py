@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ourvidz_worker.backend.job_rows import SupabaseJobRows
+from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.errors import BackendUnavailable, ConfigurationError
 from ourvidz_worker.ports import JobRows
 from tests.contract.samples import RECORDED

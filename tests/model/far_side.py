@@ -12,8 +12,8 @@ import httpx
 from fakeredis import FakeRedis, FakeServer
 from redis.exceptions import ResponseError
 
-from ourvidz_worker.backend import upstash_queue
-from ourvidz_worker.backend.keys import QueueKeys, cancel_key
+from ourvidz_worker.backend.upstash import queue as upstash_queue
+from ourvidz_worker.backend.upstash.keys import QueueKeys, cancel_key
 from ourvidz_worker.local.redis_commands import CommandFailed, describe
 from ourvidz_worker.local.redis_rest import _answer, _base64
 from tests.model.network import Call

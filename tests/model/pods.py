@@ -11,9 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from ourvidz_worker.backend.callbacks import CallbackReporter
-from ourvidz_worker.backend.job_rows import SupabaseJobRows
-from ourvidz_worker.backend.upstash_queue import UpstashQueue
+from ourvidz_worker.backend.supabase.callbacks import CallbackReporter
+from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
+from ourvidz_worker.backend.upstash.queue import UpstashQueue
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.control import ExitCode
 from ourvidz_worker.errors import ConfigurationError, Fenced, PoisonedContext, WorkerError

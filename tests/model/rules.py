@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
-from ourvidz_worker.backend import upstash_queue
-from ourvidz_worker.backend.job_rows import SupabaseJobRows
+from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
+from ourvidz_worker.backend.upstash import queue as upstash_queue
 from ourvidz_worker.contract.envelope import Delivery
 from ourvidz_worker.ports import Claim, Renewal
 from ourvidz_worker.runtime.holdings import Holdings

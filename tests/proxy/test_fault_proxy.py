@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from ourvidz_worker.backend.supabase_store import SupabaseStore
-from ourvidz_worker.backend.upstash_queue import UpstashQueue
+from ourvidz_worker.backend.supabase.store import SupabaseStore
+from ourvidz_worker.backend.upstash.queue import UpstashQueue
 from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.errors import BackendUnavailable, QuotaExceeded
 from ourvidz_worker.local.server import LocalServer

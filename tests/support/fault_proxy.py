@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-import ourvidz_worker.backend
+from ourvidz_worker.backend import upstash
 from tests.support.loop_thread import LoopThread
 
 UPSTASH = "/upstash"
@@ -328,7 +328,7 @@ def _script_name(script: str) -> str:
 
 SCRIPTS = {
     entry.name.removesuffix(".lua"): entry.read_text()
-    for entry in resources.files(ourvidz_worker.backend).joinpath("lua").iterdir()
+    for entry in resources.files(upstash).joinpath("lua").iterdir()
     if entry.name.endswith(".lua")
 }
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from ourvidz_worker.backend.dead_letters import DeadLetters
-from ourvidz_worker.backend.job_rows import SupabaseJobRows
-from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
+from ourvidz_worker.backend.upstash.client import UpstashClient
+from ourvidz_worker.backend.upstash.dead_letters import DeadLetters
 from ourvidz_worker.cli.queue.output import Output
 from ourvidz_worker.cli.wiring import read_configuration
 from ourvidz_worker.config_files import ConfigFiles

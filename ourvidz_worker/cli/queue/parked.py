@@ -6,7 +6,7 @@ import argparse
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from ourvidz_worker.backend.callbacks import CallbackPatience
+from ourvidz_worker.backend.supabase.callbacks import CallbackPatience
 from ourvidz_worker.cli.queue.dead import drop_letters_of
 from ourvidz_worker.cli.queue.desk import Desk
 from ourvidz_worker.cli.queue.output import Outcome, size

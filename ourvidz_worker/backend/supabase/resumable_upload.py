@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from ourvidz_worker.backend.storage_errors import Target
+from ourvidz_worker.backend.supabase.storage_errors import Target
 from ourvidz_worker.errors import BackendUnavailable
 
 CHUNK_BYTES = 6 * 1024 * 1024

@@ -13,10 +13,10 @@ from typing import Literal
 
 import structlog
 
-from ourvidz_worker.backend.holders import holders
-from ourvidz_worker.backend.keys import QueueKeys, cancel_key, lease_key
-from ourvidz_worker.backend.lua_scripts import escaped, script, script_for_elements
-from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.backend.upstash.client import UpstashClient
+from ourvidz_worker.backend.upstash.holders import holders
+from ourvidz_worker.backend.upstash.keys import QueueKeys, cancel_key, lease_key
+from ourvidz_worker.backend.upstash.scripts import escaped, script, script_for_elements
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, REDELIVERY_PREFIX, open_delivery
 from ourvidz_worker.ports import Begun, Claim, Renewal
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ourvidz_worker.backend.keys import QueueKeys
-from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.backend.upstash.client import UpstashClient
+from ourvidz_worker.backend.upstash.keys import QueueKeys
 
 _SCAN_COUNT = 1000
 

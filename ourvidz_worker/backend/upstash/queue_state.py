@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from ourvidz_worker.backend.glimpses import Glimpse, look
-from ourvidz_worker.backend.holders import holders
-from ourvidz_worker.backend.keys import QueueKeys, lease_key
-from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.backend.upstash.client import UpstashClient
+from ourvidz_worker.backend.upstash.glimpses import Glimpse, look
+from ourvidz_worker.backend.upstash.holders import holders
+from ourvidz_worker.backend.upstash.keys import QueueKeys, lease_key
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.contract.parse import parse_job

@@ -11,10 +11,10 @@ import httpx
 from storage3.exceptions import StorageApiError
 from supabase import AsyncClient, AsyncClientOptions
 
-from ourvidz_worker.backend.bucket_limits import BucketLimits
-from ourvidz_worker.backend.resumable_upload import ResumableUpload
 from ourvidz_worker.backend.retrying import Sleep, retrying
-from ourvidz_worker.backend.storage_errors import Target
+from ourvidz_worker.backend.supabase.bucket_limits import BucketLimits
+from ourvidz_worker.backend.supabase.resumable_upload import ResumableUpload
+from ourvidz_worker.backend.supabase.storage_errors import Target
 from ourvidz_worker.contract.catalogue import Bucket
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable
 from ourvidz_worker.ports import Asset

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ourvidz_worker.backend.glimpses import SMALL, Glimpse, look
-from ourvidz_worker.backend.keys import QueueKeys
-from ourvidz_worker.backend.lua_scripts import escaped, script_for_elements
-from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.backend.upstash.client import UpstashClient
+from ourvidz_worker.backend.upstash.glimpses import SMALL, Glimpse, look
+from ourvidz_worker.backend.upstash.keys import QueueKeys
+from ourvidz_worker.backend.upstash.scripts import escaped, script_for_elements
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, open_delivery
 from ourvidz_worker.contract.parse import parse_job

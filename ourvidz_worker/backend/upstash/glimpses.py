@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from ourvidz_worker.backend.lua_scripts import script
-from ourvidz_worker.backend.upstash_client import UpstashClient
+from ourvidz_worker.backend.upstash.client import UpstashClient
+from ourvidz_worker.backend.upstash.scripts import script
 
 _LOOK = script("look")
 _EDGE_BYTES = 16_384

@@ -1,0 +1,1 @@
+"""The product over Supabase: files into Storage, reports to its function, and a look at its rows."""

@@ -244,6 +244,24 @@ def test_a_stopped_orchestrator_hands_its_job_back(product: Product, tmp_path: P
     assert product.redis("KEYS", "wan_queue:held:*") == []
 
 
+def test_a_cancelled_job_stops_in_its_generation_and_the_next_one_runs(product: Product, tmp_path: Path) -> None:
+    status_file = tmp_path / "status.json"
+    tiny = environment(product, tmp_path, OURVIDZ_MODELS="tiny", OURVIDZ_WORKERS="wan", OURVIDZ_LEASE="3")
+    tiny["OURVIDZ_STATUS_FILE"] = str(status_file)
+    long = recorded("video_high")
+    long["config"]["sample_steps"] = 100
+    cancelled = product.submit(long)
+    with RunningCommand(["orchestrator.py"], tiny) as orchestrator:
+        wait_until(lambda: running_step(status_file) > 0, "the first denoising steps", seconds=90)
+        product.redis("SET", f"worker:cancel:{cancelled}", "1", "EX", "60")
+        assert product.over(cancelled, "failed", seconds=30)["error_message"] == "the job was cancelled", orchestrator.log()
+        product.over(product.submit(recorded("image_fast")), seconds=90)
+        assert orchestrator.stop() == 0
+    assert product.reports(cancelled) == ["processing", "failed"]
+    assert product.last_metadata(cancelled)["error_type"] == "cancelled"
+    assert product.nothing_left("wan_queue")
+
+
 def test_a_spool_that_cannot_be_written_stops_claiming_and_recovers_by_itself(product: Product, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     spool.write_text("in the way")

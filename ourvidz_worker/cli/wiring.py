@@ -82,6 +82,7 @@ def build_queue(settings: Settings, queue: str, owner: str) -> JobQueue:
 def build_courier(
     settings: Settings,
     catalogue: Catalogue,
+    spool: Spool,
     *,
     lease: LeaseKeeper | None = None,
     patience: CallbackPatience | None = None,
@@ -101,6 +102,7 @@ def build_courier(
             sleep=sleep,
         ),
         SupabaseJobRows(url=url, service_key=service_key),
+        spool,
         guard=guard,
     )
 
@@ -139,14 +141,14 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
     queue = build_queue(settings, configuration.catalogue.queue_of(family), owner)
     holdings = Holdings(queue)
     lease = LeaseKeeper(queue, holdings, LeaseTimes(settings.lease))
-    courier = build_courier(settings, configuration.catalogue, lease=lease)
+    spool = Spool(settings.spool_dir, reserve_bytes=settings.spool_reserve * MIB)
+    courier = build_courier(settings, configuration.catalogue, spool, lease=lease)
     references = HttpReferenceSource(
         url=settings.supabase_url,
         service_key=service_key,
         hosts=settings.reference_hosts,
         retry_seconds=REFERENCE_PATIENCE,
     )
-    spool = Spool(settings.spool_dir, reserve_bytes=settings.spool_reserve * MIB)
     studio = Studio(
         engine=engines.engine,
         encoder=engines.encoder,

@@ -76,6 +76,7 @@ async def _serve(family: ModelFamily, settings: Settings, channel: ControlChanne
 
 async def _run(built: BuiltWorker) -> int:
     log = structlog.get_logger()
+    built.courier.resume()
     try:
         await built.worker.run()
     except ConfigurationError as error:

@@ -14,7 +14,7 @@ from ourvidz_worker.contract.job import Job
 from ourvidz_worker.errors import BackendUnavailable, Fenced, WorkerError
 from ourvidz_worker.ports import AssetStore, JobReporter, JobRows
 from ourvidz_worker.runtime.result_metadata import failure_metadata, job_metadata
-from ourvidz_worker.runtime.spool import Result
+from ourvidz_worker.runtime.spool import Result, Spool
 
 PROCESSING: Final = "processing"
 OVER = ("completed", "failed", "cancelled")
@@ -32,12 +32,14 @@ class Courier:
         store: AssetStore,
         reporter: JobReporter,
         rows: JobRows,
+        spool: Spool,
         *,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._reporter = reporter
         self._rows = rows
+        self._spool = spool
         self._guard = guard
         self._doubtful: set[str] = set()
         self._second_looks: dict[asyncio.Task[None], Callback] = {}
@@ -76,15 +78,30 @@ class Courier:
         await self._reporter.report(callback)
         if doubtful or callback.job_id in self._doubtful:
             self._doubtful.discard(callback.job_id)
-            look = asyncio.create_task(self._look_again(callback))
-            self._second_looks[look] = callback
-            look.add_done_callback(self._second_looks.pop)
+            self._remember(callback)
+            self._look_after(callback)
+
+    def resume(self) -> None:
+        """Go on looking after the final reports of processes that died over it."""
+        for callback in self._spool.doubtful():
+            self._look_after(callback)
 
     async def close(self) -> None:
         await self._look_for_the_last_time()
         await self._store.close()
         await self._reporter.close()
         await self._rows.close()
+
+    def _remember(self, callback: Callback) -> None:
+        try:
+            self._spool.doubt(callback)
+        except OSError as error:  # this process looks after it all the same
+            structlog.get_logger().warning("doubt_not_kept", job_id=callback.job_id, problem=str(error))
+
+    def _look_after(self, callback: Callback) -> None:
+        look = asyncio.create_task(self._look_again(callback))
+        self._second_looks[look] = callback
+        look.add_done_callback(self._second_looks.pop)
 
     async def _look_again(self, callback: Callback) -> None:
         """A start that is carried out late sets the job back (contract section 5); the final status undoes that."""
@@ -93,6 +110,8 @@ class Courier:
             await asyncio.sleep(moment - waited)
             waited = moment
             await self._undo_late_start(callback)
+        with contextlib.suppress(OSError):  # the next process looks in vain, and tries to remove it again
+            self._spool.settle(callback.job_id)
 
     async def _look_for_the_last_time(self) -> None:
         callbacks = list(self._second_looks.values())

@@ -76,7 +76,8 @@ def _room(folder: Path) -> Room:
 class Spool:
     """One folder per job below `root`, readable by this user alone; several processes may share it.
 
-    `root/results/<job_id>` waits for its delivery, `root/parked/<job_id>` for an operator. `reserve_bytes` is
+    `root/results/<job_id>` waits for its delivery, `root/parked/<job_id>` for an operator, and `root/doubtful/<job_id>`
+    is a final report that a late start may still undo. `reserve_bytes` is
     the free space below which no more jobs should be taken, but never more than a twentieth of the disk.
 
     Everything that writes raises `OSError`; a job id that could leave the spool is a `ValueError`.
@@ -86,6 +87,7 @@ class Spool:
         self._root = root
         self._results = root / "results"
         self._parked = root / "parked"
+        self._doubtful = root / "doubtful"
         self._reserve_bytes = reserve_bytes
         self._room = room
         self._proven_at: float | None = None
@@ -152,6 +154,22 @@ class Spool:
             _take_note(draft, reason)
             durable.move(draft, parked)
 
+    def doubt(self, callback: Callback) -> None:
+        """Keep a final report until `settle`, so that the next process goes on looking whether it stands."""
+        doubtful = _place(self._doubtful, callback.job_id)
+        with self._writing():
+            draft = durable.draft_of(doubtful)
+            durable.write(draft / _MANIFEST, json.dumps(_to_json(Result("", (), callback))))
+            durable.move(draft, doubtful)
+
+    def settle(self, job_id: str) -> None:
+        """The final report of a job stands."""
+        durable.remove(_place(self._doubtful, job_id))
+
+    def doubtful(self) -> list[Callback]:
+        """The final reports that are still to be looked after."""
+        return [result.callback for result in map(_read, durable.entries(self._doubtful)) if result is not None]
+
     def parked(self) -> list[Parked]:
         """Everything that waits for an operator, the oldest first."""
         return sorted(map(_entry, durable.entries(self._parked)), key=lambda entry: entry.parked_at)
@@ -183,14 +201,14 @@ class Spool:
         swept = [folder for folder in durable.entries(self._results) if _touched_at(folder) < latest]
         for folder in swept:
             durable.remove(folder)
-        for place in (self._root, self._results, self._parked):
+        for place in (self._root, self._results, self._parked, self._doubtful):
             for leftover in durable.leftovers(place):
                 if _touched_at(leftover) < latest:
                     durable.remove(leftover)
         return [folder.name for folder in swept]
 
     def _prepare(self) -> None:
-        for folder in (self._root.resolve(), self._results, self._parked):
+        for folder in (self._root.resolve(), self._results, self._parked, self._doubtful):
             durable.make_private(folder)
 
     def _prove(self) -> None:

@@ -103,7 +103,7 @@ class Oracle:
             call.notes["claimed_at"] = self._claimed_at.get((call.process.name, job_id), 0.0)
             if status not in FINAL:
                 return
-            if self._was_told(job_id, status, call.process):
+            if self._was_told(job_id, status, call.process) or self._was_set_back(job_id, status):
                 return  # it undoes a `processing` that came late: the job is over, and the product knew
         if not held:
             self._broken(NOT_HELD, f"{call.process.name} sends {call} of {job_id}")
@@ -232,6 +232,10 @@ class Oracle:
 
     def _was_told(self, job_id: str, status: str, sender: Process) -> bool:
         return any(record.status == status and record.sender is sender for record in self._records[job_id])
+
+    def _was_set_back(self, job_id: str, status: str) -> bool:
+        records = self._records[job_id]
+        return records[-1:] != [] and records[-1].status not in FINAL and any(r.status == status for r in records)
 
     def _delivered_job(self, call: Call) -> str | None:
         if call.url.path == CALLBACK_PATH:

@@ -101,14 +101,15 @@ class Pod:
         queue = _queue(process.name)
         holdings = Holdings(queue)
         lease = LeaseKeeper(queue, holdings, LeaseTimes(LEASE_SECONDS), clock=process.loop.time)
-
+        spool = Spool(self._spool)
         courier = Courier(
             ModelStore(lease.sleep),
             CallbackReporter(url=PRODUCT_URL, service_key="key", sleep=lease.sleep),
             SupabaseJobRows(url=PRODUCT_URL, service_key="key"),
+            spool,
             guard=lease.check,
         )
-        spool = Spool(self._spool)
+        courier.resume()
         studio = ModelStudio(
             process, self._setting.oracle, spool=spool, spool_name=self._spool.name, poison=self._setting.poison
         )

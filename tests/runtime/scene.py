@@ -108,7 +108,7 @@ class Scene:
         self.rows = FakeRows()
         self.holdings = Holdings(self.queue)
         self.lease = LeaseKeeper(self.queue, self.holdings, lease or LeaseTimes())
-        self.courier = Courier(self.store, self.reporter, self.rows, guard=self.lease.check)
+        self.courier = Courier(self.store, self.reporter, self.rows, self.spool, guard=self.lease.check)
         self.studio = Studio(
             engine=self.engine,
             encoder=self.encoder,

@@ -210,6 +210,24 @@ async def test_a_worker_that_stops_looks_once_more(tmp_path: Path) -> None:
     await eventually(lambda: not scene.courier._second_looks, "the end of the look that was cancelled")
 
 
+@story
+async def test_the_next_process_goes_on_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that dies within seconds of its report leaves the look to the one after it."""
+    scene = Scene(tmp_path)
+    scene.submit(payload(), attempt=2)
+    scene.rows.statuses["job-1"] = "processing"
+    await scene.run_until_idle()
+    assert [callback.job_id for callback in scene.spool.doubtful()] == ["job-1"]
+    monkeypatch.setattr(courier, "SECOND_LOOKS", (0.0,))
+    successor = Scene(tmp_path)
+    successor.rows.statuses["job-1"] = "processing"
+    successor.courier.resume()
+    await eventually(lambda: not successor.courier._second_looks, "the look")
+    assert successor.reporter.callbacks == [scene.reporter.last()]
+    assert successor.spool.doubtful() == []
+    await scene.courier.close()
+
+
 @pytest.mark.usefixtures("no_delivery_grace")
 @story
 async def test_no_end_is_reported_while_the_start_is_still_under_way(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ async def resend(desk: Desk, arguments: argparse.Namespace) -> int:
     if not parked and not arguments.all:
         desk.output.complain(f"nothing of a job {arguments.id} is parked on this machine: see `queue parked list`")
         return 1
-    courier = build_courier(desk.settings, desk.catalogue, patience=_PATIENCE)
+    courier = build_courier(desk.settings, desk.catalogue, desk.spool, patience=_PATIENCE)
     try:
         return await desk.output.outcomes(_resend_each(parked, courier, desk))
     finally:

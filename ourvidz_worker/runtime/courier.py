@@ -18,7 +18,8 @@ from ourvidz_worker.runtime.spool import Result, Spool
 
 PROCESSING: Final = "processing"
 OVER = ("completed", "failed", "cancelled")
-LOOK_PAUSE = 5.0
+LOOK_PAUSE = 2.0
+PATIENT_TRIES = 4  # a look that one bad answer spoils may cost a generation, or a finished picture
 # What is under way arrives within seconds, or about when gateways give a request up.
 SECOND_LOOKS = (1.0, 4.0, 10.0, 35.0)
 LAST_LOOK_SECONDS = 5.0

@@ -24,7 +24,7 @@ from ourvidz_worker.errors import (
     RowNotLinked,
     WorkerError,
 )
-from ourvidz_worker.runtime.courier import OVER, Courier, failure
+from ourvidz_worker.runtime.courier import OVER, PATIENT_TRIES, Courier, failure
 from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.spool import Result, Spool
@@ -34,7 +34,6 @@ INTERNAL = "the generation failed with an internal error; try again, and tell th
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 NO_ROOM_PAUSE = 5.0
 UNLINKED_DELIVERIES = 3
-PATIENT_TRIES = 4
 
 
 Ending = Callable[[], Awaitable[None]]

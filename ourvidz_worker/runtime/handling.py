@@ -32,7 +32,7 @@ from ourvidz_worker.errors import (
     WorkerError,
 )
 from ourvidz_worker.ports import JobQueue
-from ourvidz_worker.runtime.courier import OVER, Courier
+from ourvidz_worker.runtime.courier import OVER, PATIENT_TRIES, Courier
 from ourvidz_worker.runtime.endings import INTERNAL, Ending, Endings, after
 from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.interrupter import Interrupter
@@ -116,7 +116,7 @@ class Handler:
         if finished is not None and job.attempt <= MAX_DELIVERIES:
             log.info("job_resumed_from_spool")
             return await self._resume(holding, job, finished, progress)
-        status = await self._courier.status(job.id) if delivery.redelivered else None
+        status = await self._courier.status(job.id, tries=PATIENT_TRIES) if delivery.redelivered else None
         if status in OVER:
             return partial(self._endings.already_over, holding, status, progress)
         if job.attempt > MAX_ATTEMPTS:

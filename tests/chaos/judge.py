@@ -90,7 +90,7 @@ class Run:
 
 
 EXPECTED = {
-    Kind.POISON: ("generation",),
+    Kind.POISON: ("generation", "completed"),  # where its result was in the spool before the blow
     Kind.CANCELLED: ("cancelled", "generation"),
     Kind.BAD_FIELD: ("bad_job",),
     Kind.REFUSED_PROMPT: ("content_policy",),

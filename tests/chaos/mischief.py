@@ -221,9 +221,9 @@ class Mischief:
                 return
             pod, step = self._pods[pod_name], _step(exchange)
             sender = self._sender(pod, exchange)
+            self._remember(exchange, step, pod, sender, key.decode())
             if sender is None:
                 return
-            self._remember(exchange, step, pod, sender, key.decode())
             if not self._calm and step == MOMENTS.get(self._moments.get(key, "")):
                 self._kill_at(self._moments.pop(key), pod, sender, key)
             if self._jobs[key].kind is Kind.POISON and self._is_deadly(step):
@@ -232,16 +232,19 @@ class Mischief:
         return watch
 
     def _sender(self, pod: Pod, exchange: Exchange) -> Process | None:
-        """Who opened the connection; asked once for each, as the answer is gone with the process."""
+        """Who opened the connection, None if it is gone; asked once for each, as the answer goes with the process."""
         connection = (pod.name, exchange.connection)
         if connection not in self._senders:
             self._senders[connection] = pod.at_connection(exchange.client_port)
         return self._senders[connection]
 
-    def _remember(self, exchange: Exchange, step: tuple[str, Phase], pod: Pod, sender: Process, job_id: str) -> None:
-        if step == MOMENTS["upload sent"]:
+    def _remember(
+        self, exchange: Exchange, step: tuple[str, Phase], pod: Pod, sender: Process | None, job_id: str
+    ) -> None:
+        if sender is not None and step == MOMENTS["upload sent"]:
             self.uploaded.append((time.time(), job_id, sender.machine))
-        if exchange.area == CALLBACK and exchange.phase == "executed" and not pod.acts(sender):
+        late = sender is None or not pod.acts(sender)
+        if exchange.area == CALLBACK and exchange.phase == "executed" and late:
             self.late_reports.append((time.time(), job_id, step[0]))
 
     def _is_deadly(self, step: tuple[str, Phase]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import shutil
 import sys
@@ -52,7 +53,7 @@ class Limits:
 
     bytes_per_job: float
     open_files: int = 4
-    threads: int = 2
+    threads: int = 4 + (os.cpu_count() or 1)  # what asyncio's pool may still start after the warm-up
     temporary_files: int = 0
 
 

@@ -123,8 +123,9 @@ class Pod:
                 os.kill(pid, signal.SIGCONT)
 
     def files(self) -> list[str]:
-        """What lies in the spool, as `results/<job id>/0.png`."""
-        return [str(path.relative_to(self.spool)) for path in self.spool.rglob("*") if path.is_file()]
+        """The results that lie in the spool, as `results/<job id>/0.png`; what is looked after again is none."""
+        files = [str(path.relative_to(self.spool)) for path in self.spool.rglob("*") if path.is_file()]
+        return [file for file in files if not file.startswith("doubtful/")]
 
     def has(self, file: str) -> bool:
         """Whether this lies in the spool: `results/<job id>/0.png`."""

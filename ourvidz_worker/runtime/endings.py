@@ -108,7 +108,7 @@ class Endings:
         """An earlier delivery came to its end, and only the acknowledgement is missing."""
         structlog.get_logger().info("job_already_over", status=status)
         await self._holdings.acknowledge(holding)
-        if status == "completed" and holding.job_id is not None:
+        if status != "failed" and holding.job_id is not None:
             self._spool.discard(holding.job_id)
         progress.done(status)
 

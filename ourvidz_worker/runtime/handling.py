@@ -113,12 +113,15 @@ class Handler:
         progress = Progress(job, self._announcer)
         progress.started()
         finished = self._spool.find(job.id)
+        status = None
+        if delivery.redelivered:
+            # What is finished needs no row to go on; what is not would be generated again because of one bad answer.
+            status = await self._courier.status(job.id, tries=PATIENT_TRIES if finished is None else 1)
+        if status in OVER and not (finished is not None and status == "failed"):
+            return partial(self._endings.already_over, holding, status, progress)
         if finished is not None and job.attempt <= MAX_DELIVERIES:
             log.info("job_resumed_from_spool")
             return await self._resume(holding, job, finished, progress)
-        status = await self._courier.status(job.id, tries=PATIENT_TRIES) if delivery.redelivered else None
-        if status in OVER:
-            return partial(self._endings.already_over, holding, status, progress)
         if job.attempt > MAX_ATTEMPTS:
             reason = f"the job was given up after {MAX_ATTEMPTS} attempts, the last one because: {delivery.history[-1]}"
             return partial(self._endings.give_up, holding, job, GenerationFailed(reason), progress)

@@ -117,7 +117,7 @@ POINTS = (
         "called back",
         "the product heard `completed`, and the worker does not know",
         Moment(CALLBACK, "executed", status="completed"),
-        worker=Outcome(1, attempt=1, reports=2),
+        worker=Outcome(1, attempt=1, reports=1),
         orchestrator=Outcome(1, attempt=1, reports=2),
     ),
     Point(

@@ -24,6 +24,7 @@ from tests.support.fault_proxy import RunningProxy
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
+LAST_LINES = ("job_completed", "job_already_over")
 CASES = sorted(
     ((point, victim) for victim in Victim for point in POINTS),
     key=lambda case: case[0].models == "tiny",  # each change of models costs a start
@@ -145,7 +146,7 @@ def test_a_crash_loses_no_job(point: Point, victim: Victim, scene: Scene) -> Non
         job_id = scene.crash(point, victim)
         row = scene.over(job_id)
         if not expected.copy_kept:
-            wait_until(lambda: scene.pod.count("job_completed", job_id), "the last line on the job")
+            wait_until(lambda: any(scene.pod.count(event, job_id) for event in LAST_LINES), "the last line on the job")
         product = scene.product
         reports = product.reports(job_id)
         assert scene.pod.count("generation_started", job_id) == expected.generations

@@ -70,14 +70,30 @@ async def test_failed_is_not_reported_over_completed_because_one_look_failed(
     assert scene.listener.outcomes() == {"job-1": "completed"}
 
 
+@pytest.mark.parametrize("status", ["queued", "processing", "failed", None])
 @story
-async def test_a_finished_result_comes_before_the_row(tmp_path: Path) -> None:
+async def test_a_finished_result_is_delivered_unless_the_job_is_over(tmp_path: Path, status: str | None) -> None:
     scene = Scene(tmp_path)
     spooled(scene.spool, payload())
     scene.submit(payload(), attempt=2)
+    scene.rows.statuses |= {"job-1": status} if status else {}
+    scene.rows.error = None if status else BackendUnavailable("cut off")
     await scene.run_until_idle()
-    assert scene.rows.asked == []
+    assert scene.engine.requests == []
+    assert scene.rows.asked == ["job-1"], "a delivery does not wait for a row"
     assert scene.statuses() == ["completed"]
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled"])
+@story
+async def test_a_finished_result_does_not_replace_what_another_pod_delivered(tmp_path: Path, status: str) -> None:
+    scene = Scene(tmp_path)
+    spooled(scene.spool, payload())
+    scene.submit(payload(), attempt=3)
+    scene.rows.statuses["job-1"] = status
+    await scene.run_until_idle()
+    assert scene.done() == ["acknowledge"]
+    assert scene.spool.find("job-1") is None
 
 
 @story

@@ -123,7 +123,8 @@ class Handler:
             log.info("job_resumed_from_spool")
             return await self._resume(holding, job, finished, progress)
         if job.attempt > MAX_ATTEMPTS:
-            reason = f"the job was given up after {MAX_ATTEMPTS} attempts, the last one because: {delivery.history[-1]}"
+            last = delivery.history[-1] if delivery.history else "unknown reason"  # a producer may forge an envelope
+            reason = f"the job was given up after {MAX_ATTEMPTS} attempts, the last one because: {last}"
             return partial(self._endings.give_up, holding, job, GenerationFailed(reason), progress)
         # Of a redelivered job the product may have heard the end, and `processing` would undo it.
         return await self._draw(holding, job, progress, announced=not delivery.redelivered or status is not None)

@@ -97,6 +97,16 @@ async def test_a_finished_result_does_not_replace_what_another_pod_delivered(tmp
 
 
 @story
+async def test_a_forged_redelivery_without_a_history_is_given_up_like_any_other(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    forged = {"ourvidz_redelivery": {"attempt": 9, "history": [], "element": json.dumps(payload())}}
+    scene.submit(json.dumps(forged, separators=(",", ":")))
+    await scene.run_until_idle()
+    assert scene.statuses() == ["failed"]
+    assert len(scene.dead()) == 1
+
+
+@story
 async def test_a_parked_result_is_delivered_when_its_job_comes_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     spooled(scene.spool, payload())

@@ -36,7 +36,9 @@ def test_a_warm_up_is_no_growth() -> None:
 
 
 @pytest.mark.parametrize(
-    "growing", [{"per_job": 1100.0}, {"files": 5}, {"threads": LIMITS.threads + 1}, {"left": 1}], ids=lambda growing: str(*growing)
+    "growing",
+    [{"per_job": 1100.0}, {"files": 5}, {"threads": LIMITS.threads + 1}, {"left": 1}],
+    ids=lambda growing: str(*growing),
 )
 def test_growth_is_not_ok(growing: dict[str, int]) -> None:
     assert not assess(samples(**growing), LIMITS)["ok"]

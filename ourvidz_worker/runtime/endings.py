@@ -118,7 +118,7 @@ class Endings:
         if self._spool.find(job.id) is not None:
             self._park(job.id, error)
         if await self._report_failure(holding, job.id, error, progress, job):
-            await self._bury(holding, str(error))
+            await self.bury(holding, str(error))
             progress.done("failed", str(error))
 
     async def refuse(self, holding: Holding, error: PayloadError) -> None:
@@ -127,8 +127,9 @@ class Endings:
             await self._holdings.acknowledge(holding)
 
     async def bury(self, holding: Holding, reason: str) -> None:
-        """For an element that names no job, so that nobody can be told."""
-        await self._bury(holding, reason)
+        """Keep it for an operator, without telling the product: an element may name no job at all."""
+        structlog.get_logger().error("job_dead", queue=holding.claim.queue, reason=reason)
+        await self._holdings.bury(holding, reason)
 
     async def put_back(self, holding: Holding, reason: str, progress: Progress | None) -> None:
         """The product heard no end of it, and it is not the job's fault: queue it as it was."""
@@ -226,13 +227,9 @@ class Endings:
     ) -> None:
         """The product does not want to hear of this job; keep it for an operator."""
         reason = f"{refusal} ({because})" if because else str(refusal)
-        await self._bury(holding, reason)
+        await self.bury(holding, reason)
         if progress is not None:
             progress.done("dead", reason)
-
-    async def _bury(self, holding: Holding, reason: str) -> None:
-        structlog.get_logger().error("job_dead", queue=holding.claim.queue, reason=reason)
-        await self._holdings.bury(holding, reason)
 
 
 async def after(first: asyncio.Task[None] | None, ending: Ending) -> None:

@@ -19,13 +19,13 @@ from typing import Any
 import structlog
 
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
+from ourvidz_worker.contract.catalogue import MIB
 from ourvidz_worker.contract.fields import Found, identifier
 from ourvidz_worker.ports import Asset
 from ourvidz_worker.runtime import durable
 
 _MANIFEST = "result.json"
 _NOTE = "parked.json"
-_MIB = 1024 * 1024
 _RESERVED_SHARE = 20
 _PROVEN_SECONDS = 60.0  # a quota shows only when something is written
 
@@ -182,8 +182,8 @@ class Spool:
             reserve = min(self._reserve_bytes, room.total // _RESERVED_SHARE)
             if room.free < reserve:
                 return (
-                    f"the spool {self._root} has {room.free // _MIB} MiB free, less than the "
-                    f"{reserve // _MIB} MiB kept in reserve: free some space or move OURVIDZ_SPOOL"
+                    f"the spool {self._root} has {room.free // MIB} MiB free, less than the "
+                    f"{reserve // MIB} MiB kept in reserve: free some space or move OURVIDZ_SPOOL"
                 )
             self._prove()
         except OSError as error:

@@ -22,7 +22,7 @@ from ourvidz_worker import __version__
 from ourvidz_worker.backend.health import Finding, check_callback, check_redis, check_storage
 from ourvidz_worker.cli.wiring import Configuration, chosen_files, read_configuration
 from ourvidz_worker.engines.assembly import NO_DEMO_MODELS
-from ourvidz_worker.engines.weights import missing_weights
+from ourvidz_worker.engines.volume.weights import missing_weights
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.settings import Settings, load_settings
 from ourvidz_worker.supervisor.gpu import gpu_memory

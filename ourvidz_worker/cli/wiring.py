@@ -16,7 +16,7 @@ from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily, parse_catalogue
 from ourvidz_worker.control import Announcer
 from ourvidz_worker.engines.assembly import assemble
-from ourvidz_worker.engines.model_config import ModelsConfig, parse_models
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, parse_models
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import JobQueue, ReferenceSource
 from ourvidz_worker.runtime.courier import Courier

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from ourvidz_worker.contract.catalogue import ModelFamily
-from ourvidz_worker.engines.model_config import ModelsConfig, Part
-from ourvidz_worker.engines.prompt_templates import Templates, wan_negative
+from ourvidz_worker.engines.language.templates import Templates, wan_negative
 from ourvidz_worker.engines.tiny import models as tiny
-from ourvidz_worker.engines.weights import require_weights
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part
+from ourvidz_worker.engines.volume.weights import require_weights
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import Engine, MediaEncoder, PromptEnhancer
 
@@ -48,7 +48,7 @@ def assemble(
     models between starts. Raises `ConfigurationError` when a template is missing or wrong, or when the
     selection does not exist in this version. Missing weights show when the engine loads.
     """
-    from ourvidz_worker.engines.media import FileEncoder  # noqa: PLC0415 - numpy and codecs, only where they work
+    from ourvidz_worker.engines.media.encoder import FileEncoder  # noqa: PLC0415 - numpy and codecs, only where they work
 
     engine: Engine
     enhancer: PromptEnhancer
@@ -80,14 +80,14 @@ def _model_engines(
     from ourvidz_worker.engines.quiet import quieten_model_libraries  # noqa: PLC0415 - brings torch
 
     quieten_model_libraries()
-    from ourvidz_worker.engines.qwen import QwenEnhancer  # noqa: PLC0415
+    from ourvidz_worker.engines.language.qwen import QwenEnhancer  # noqa: PLC0415
 
     enhancer = QwenEnhancer(models.qwen, models_dir, partial(prepare, "qwen"), Templates(prompts))
     if family == "sdxl":
-        from ourvidz_worker.engines.sdxl import SdxlEngine  # noqa: PLC0415
+        from ourvidz_worker.engines.sdxl.engine import SdxlEngine  # noqa: PLC0415
 
         return SdxlEngine(models.sdxl, models_dir, partial(prepare, "sdxl")), enhancer
 
-    from ourvidz_worker.engines.wan import WanEngine  # noqa: PLC0415
+    from ourvidz_worker.engines.wan.engine import WanEngine  # noqa: PLC0415
 
     return WanEngine(models.wan, models_dir, partial(prepare, "wan"), wan_negative(prompts)), enhancer

@@ -14,7 +14,7 @@ import pytest
 from ourvidz_worker.contract.catalogue import Catalogue, JobType, parse_catalogue
 from ourvidz_worker.contract.job import Job, Reference, ReferenceRole
 from ourvidz_worker.engines.assembly import Engines, assemble
-from ourvidz_worker.engines.model_config import ModelsConfig, parse_models
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, parse_models
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 
 CONFIGS = Path(__file__).parents[2] / "configs"

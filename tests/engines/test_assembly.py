@@ -11,7 +11,7 @@ import pytest
 
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.engines.assembly import Engines, assemble
-from ourvidz_worker.engines.model_config import ModelsConfig
+from ourvidz_worker.engines.volume.model_config import ModelsConfig
 from ourvidz_worker.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ourvidz_worker.engines.media import FileEncoder, check_mp4, check_png
+from ourvidz_worker.engines.media.encoder import FileEncoder, check_mp4, check_png
 from ourvidz_worker.errors import OutputInvalid
 from ourvidz_worker.ports import Generation, GenerationRequest
 

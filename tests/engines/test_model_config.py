@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ourvidz_worker.engines.model_config import ModelsConfig, parse_models
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, parse_models
 from ourvidz_worker.errors import ConfigurationError
 
 GOOD = """

@@ -14,8 +14,8 @@ import torch
 
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.engines.assembly import Engines
-from ourvidz_worker.engines.prompt_templates import Templates
-from ourvidz_worker.engines.qwen import QwenEnhancer
+from ourvidz_worker.engines.language.qwen import QwenEnhancer
+from ourvidz_worker.engines.language.templates import Templates
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.errors import ConfigurationError, EnhancementFailed
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ourvidz_worker.contract.catalogue import Catalogue
-from ourvidz_worker.engines.answers import clean_answer
 from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.embedding_cache import EmbeddingCache
 from ourvidz_worker.engines.fitting import cover_crop
-from ourvidz_worker.engines.prompt_templates import Templates, wan_negative
+from ourvidz_worker.engines.language.answers import clean_answer
+from ourvidz_worker.engines.language.templates import Templates, wan_negative
 from ourvidz_worker.engines.steering import Steering, steering
 from ourvidz_worker.errors import BadJob, ConfigurationError, EnhancementFailed
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage

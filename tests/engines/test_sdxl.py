@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from ourvidz_worker.engines.assembly import Engines
-from ourvidz_worker.engines.sdxl import SdxlEngine
+from ourvidz_worker.engines.sdxl.engine import SdxlEngine
 from ourvidz_worker.errors import BadJob, Drained, OutOfMemory, OutputInvalid, PoisonedContext
 from ourvidz_worker.ports import Engine, GenerationRequest, ReferenceImage
 

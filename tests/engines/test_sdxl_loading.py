@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from ourvidz_worker.engines.model_config import SdxlModel
-from ourvidz_worker.engines.sdxl import SdxlEngine
-from ourvidz_worker.engines.sdxl_loading import fresh_scheduler, load_sdxl
+from ourvidz_worker.engines.sdxl.engine import SdxlEngine
+from ourvidz_worker.engines.sdxl.loading import fresh_scheduler, load_sdxl
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
+from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import GenerationRequest
 from tests.engines.single_file import write_single_file

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from ourvidz_worker.engines.model_config import ModelsConfig, Part
 from ourvidz_worker.engines.tiny import models as tiny
 from ourvidz_worker.engines.tiny import shapes
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
-from ourvidz_worker.engines.weights import missing_weights
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part
+from ourvidz_worker.engines.volume.weights import missing_weights
 from ourvidz_worker.ports import GenerationRequest
 
 PARTS: tuple[Part, ...] = ("sdxl", "wan", "qwen")
@@ -24,7 +24,7 @@ SILENT_START = """
 import asyncio, sys
 from pathlib import Path
 from ourvidz_worker.engines.assembly import assemble
-from ourvidz_worker.engines.model_config import parse_models
+from ourvidz_worker.engines.volume.model_config import parse_models
 models = parse_models(Path("configs/models.toml").read_text())
 prompts = {path.stem: path.read_text() for path in Path("configs/prompts").iterdir()}
 for family in ("sdxl", "wan"):

@@ -14,9 +14,9 @@ from PIL import Image
 from ourvidz_worker.engines.assembly import Engines
 from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
-from ourvidz_worker.engines.wan import WanEngine
-from ourvidz_worker.engines.wan_references import reference_frames
-from ourvidz_worker.engines.wan_schedulers import flow_scheduler
+from ourvidz_worker.engines.wan.engine import WanEngine
+from ourvidz_worker.engines.wan.references import reference_frames
+from ourvidz_worker.engines.wan.schedulers import flow_scheduler
 from ourvidz_worker.errors import BadJob, Drained, OutOfMemory, OutputInvalid, PoisonedContext
 from ourvidz_worker.ports import Engine, GenerationRequest, ReferenceImage
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
-from ourvidz_worker.engines.wan import WanEngine
-from ourvidz_worker.engines.wan_loading import load_wan
+from ourvidz_worker.engines.wan.engine import WanEngine
+from ourvidz_worker.engines.wan.loading import load_wan
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ourvidz_worker.engines.model_config import ModelsConfig
-from ourvidz_worker.engines.weights import (
+from ourvidz_worker.engines.volume.model_config import ModelsConfig
+from ourvidz_worker.engines.volume.weights import (
     SDXL_COMPONENTS,
     WAN_COMPONENTS,
     WITHOUT_WEIGHTS,

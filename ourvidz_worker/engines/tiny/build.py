@@ -25,9 +25,9 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from ourvidz_worker.engines.model_config import Part
 from ourvidz_worker.engines.tiny import tokenizers
 from ourvidz_worker.engines.tiny.shapes import QWEN, SDXL, WAN
+from ourvidz_worker.engines.volume.model_config import Part
 
 SEED = 0
 WAN_CONTRAST = 3.0  # as they are drawn, the weights of so shallow a decoder give an almost even grey

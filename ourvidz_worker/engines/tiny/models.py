@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ourvidz_worker.engines.model_config import ModelsConfig, Part, QwenModel, SdxlModel, WanModel
 from ourvidz_worker.engines.tiny.shapes import folder_name
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, QwenModel, SdxlModel, WanModel
 
 MODELS = ModelsConfig(
     sdxl=SdxlModel("tiny-sdxl", folder_name("sdxl"), dtype="float32", vae_dtype="float32"),

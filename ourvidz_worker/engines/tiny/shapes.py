@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ourvidz_worker.engines.model_config import Part
+from ourvidz_worker.engines.volume.model_config import Part
 
 VERSION = 2  # raise it when a builder changes in a way that the shapes do not show
 

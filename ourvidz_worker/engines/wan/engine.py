@@ -12,17 +12,17 @@ import torch
 from diffusers import WanPipeline, WanVideoToVideoPipeline
 
 from ourvidz_worker.contract.job import Job
-from ourvidz_worker.engines import wan_latents
 from ourvidz_worker.engines.batches import AfterStep, draw_in_batches
 from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.devices import classified_errors, memory_of
 from ourvidz_worker.engines.embedding_cache import EmbeddingCache
-from ourvidz_worker.engines.model_config import WanModel
 from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.steering import Steering, steering
-from ourvidz_worker.engines.wan_loading import encode_text, load_wan, spatial_grid, video_to_video
-from ourvidz_worker.engines.wan_references import reference_frames
-from ourvidz_worker.engines.wan_schedulers import flow_scheduler
+from ourvidz_worker.engines.volume.model_config import WanModel
+from ourvidz_worker.engines.wan import latents as wan_latents
+from ourvidz_worker.engines.wan.loading import encode_text, load_wan, spatial_grid, video_to_video
+from ourvidz_worker.engines.wan.references import reference_frames
+from ourvidz_worker.engines.wan.schedulers import flow_scheduler
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
 
 from ourvidz_worker.engines.devices import device_named, dtype_named
-from ourvidz_worker.engines.model_config import SdxlModel
+from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.errors import ConfigurationError
 
 

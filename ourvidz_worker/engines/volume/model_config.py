@@ -20,7 +20,11 @@ Table = TypeVar("Table")
 
 @dataclass(frozen=True, slots=True)
 class SdxlModel:
-    """An SDXL checkpoint: `path`, `config` and `vae` are relative to the models folder."""
+    """An SDXL checkpoint; every path is relative to the models folder.
+
+    `ip_adapter` and `ip_adapter_face` are IP-Adapter files for the ViT-H `image_encoder`, and `controlnet` a
+    Diffusers folder; a method whose weights are not there is replaced by image-to-image.
+    """
 
     model_name: str
     path: str
@@ -30,11 +34,18 @@ class SdxlModel:
     config: str | None = None
     vae: str | None = None
     adult_capable: bool = False
+    image_encoder: str | None = None
+    ip_adapter: str | None = None
+    ip_adapter_face: str | None = None
+    controlnet: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WanModel:
-    """A WAN text-to-video model in the Diffusers layout; `path` is relative to the models folder."""
+    """A WAN text-to-video model in the Diffusers or the original layout; paths are relative to the models folder.
+
+    `vace` is a VACE model of the same size; without its weights fewer references can be followed.
+    """
 
     model_name: str
     path: str
@@ -42,6 +53,7 @@ class WanModel:
     vae_dtype: str
     device: str = "auto"
     adult_capable: bool = False
+    vace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from ourvidz_worker.engines.model_config import ModelsConfig, Part, SdxlModel
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, SdxlModel
 from ourvidz_worker.errors import ConfigurationError
 
 SDXL_COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")

@@ -14,11 +14,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList
 
 from ourvidz_worker.contract.catalogue import JobType
-from ourvidz_worker.engines.answers import clean_answer
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
-from ourvidz_worker.engines.model_config import QwenModel
-from ourvidz_worker.engines.prompt_templates import Template, Templates
-from ourvidz_worker.engines.weights import hub_snapshot
+from ourvidz_worker.engines.language.answers import clean_answer
+from ourvidz_worker.engines.language.templates import Template, Templates
+from ourvidz_worker.engines.volume.model_config import QwenModel
+from ourvidz_worker.engines.volume.weights import hub_snapshot
 from ourvidz_worker.errors import ConfigurationError, EnhancementFailed, GenerationFailed
 
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 
-from ourvidz_worker.engines import sdxl_latents
 from ourvidz_worker.engines.batches import AfterStep, draw_in_batches
 from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.devices import classified_errors, memory_of
 from ourvidz_worker.engines.fitting import cover_crop
-from ourvidz_worker.engines.model_config import SdxlModel
 from ourvidz_worker.engines.pipelines import run_pipeline
-from ourvidz_worker.engines.sdxl_loading import fresh_scheduler, load_sdxl
+from ourvidz_worker.engines.sdxl import latents as sdxl_latents
+from ourvidz_worker.engines.sdxl.loading import fresh_scheduler, load_sdxl
 from ourvidz_worker.engines.steering import Steering, steering
+from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
 
 if TYPE_CHECKING:

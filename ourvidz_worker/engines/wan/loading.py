@@ -9,7 +9,7 @@ from diffusers import WanPipeline, WanVideoToVideoPipeline
 from diffusers.video_processor import VideoProcessor
 
 from ourvidz_worker.engines.devices import device_named, dtype_named
-from ourvidz_worker.engines.model_config import WanModel
+from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.errors import ConfigurationError
 
 PROMPT_TOKENS = 512  # the length WAN was trained with; encode_prompt alone would pad to 226

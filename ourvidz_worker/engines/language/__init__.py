@@ -1,0 +1,1 @@
+"""Language models: prompts rewritten, scripts turned into scenes."""

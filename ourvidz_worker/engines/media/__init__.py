@@ -1,0 +1,1 @@
+"""Frames become files: PNG, MP4, thumbnails, and the marks that say a model made them."""

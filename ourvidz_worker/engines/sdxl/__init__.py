@@ -1,0 +1,1 @@
+"""SDXL: images, steered by references and long prompts."""

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 IMPORTS_OF_THE_TEST_CARD = """
 import sys
 from pathlib import Path
-from ourvidz_worker.engines import assembly, model_config, weights
+from ourvidz_worker.engines import assembly
+from ourvidz_worker.engines.volume import model_config, weights
 heavy = {"torch", "diffusers", "transformers"}
 assert not (heavy | {"numpy", "av", "PIL"}) & set(sys.modules), "importing the module"
 models = model_config.parse_models(Path("configs/models.toml").read_text())

@@ -1,0 +1,99 @@
+"""What is given up, step by step, when the card's memory runs out during a job.
+
+The ladder, from what costs nothing to what costs most: free the caches, evict what this job does not use, slice and
+tile the VAE, and split the batch, which is the drawing's own affair. Nothing that worked is done again: a picture
+that does not fit while it is decoded has been denoised already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, Literal, Self, TypeVar
+
+import torch
+
+from ourvidz_worker.engines.devices import free_cache
+from ourvidz_worker.errors import OutOfMemory
+
+T = TypeVar("T")
+Stage = Literal["text", "reference", "denoise", "decode", "generate"]
+Evict = Callable[[], Sequence[str]]
+"""Drops from the device what the job at hand does not use, and returns the names of what it dropped."""
+
+
+class Recovery:
+    """The way of one job down the ladder, as a context: tiling ends with it.
+
+    `steps` names what was done, as `stage:step` in order.
+    """
+
+    def __init__(self, evict: Evict) -> None:
+        self._evict = evict
+        self._until_the_end = ExitStack()
+        self.steps: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._until_the_end.close()
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The entry for the result metadata; nothing where nothing went wrong."""
+        return {"recovery_steps": list(self.steps)} if self.steps else {}
+
+    def attempt(self, stage: Stage, work: Callable[[], T], *, vae: Any = None) -> T:
+        """The result of `work`, tried again after each step that is left on the ladder.
+
+        `vae` is the one that the stage uses, so that tiling it can help. Raises `OutOfMemory` with the steps taken.
+        """
+        fits, result = _tried(work)
+        measures = self._measures(stage, vae)
+        while not fits:
+            measure = next(measures, None)
+            if measure is None:
+                raise OutOfMemory(self._complaint(stage))
+            self.note(stage, measure)
+            fits, result = _tried(work)
+        assert result is not None
+        return result
+
+    def note(self, stage: Stage, step: str) -> None:
+        self.steps.append(f"{stage}:{step}")
+
+    def _measures(self, stage: Stage, vae: Any) -> Iterator[str]:
+        """Take one measure after the other, and name each that changed something; none twice in a stage."""
+        free_cache()
+        if f"{stage}:free_caches" not in self.steps:
+            yield "free_caches"
+        if dropped := self._evict():
+            free_cache()
+            yield f"evict {'+'.join(dropped)}"
+        if vae is not None and not vae.use_tiling:
+            self._tile(vae)
+            yield "vae_tiling"
+
+    def _tile(self, vae: Any) -> None:
+        vae.enable_slicing()
+        vae.enable_tiling()
+        self._until_the_end.callback(vae.disable_slicing)
+        self._until_the_end.callback(vae.disable_tiling)
+
+    def _complaint(self, stage: Stage) -> str:
+        taken = ", ".join(self.steps) or "nothing"
+        return (
+            f"the card's memory does not suffice for one image or clip of this size (stage {stage}, after {taken}); "
+            "ask for a smaller size or fewer frames"
+        )
+
+
+def _tried(work: Callable[[], T]) -> tuple[bool, T | None]:
+    # The exception's traceback keeps the tensors alive, so the caches are freed only after this returns.
+    try:
+        return True, work()
+    except torch.OutOfMemoryError:
+        return False, None

@@ -1,0 +1,240 @@
+"""Down the ladder when memory runs out, and what is done about a picture that does not come out."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ourvidz_worker.engines.drawing import AfterStep, Drawing, draw
+from ourvidz_worker.engines.recovery import Recovery, Stage
+from ourvidz_worker.errors import Drained, OutOfMemory, OutputInvalid
+
+STEPS = 2
+
+
+class Vae:
+    """Counts what is asked of it; holds its precision and tiling like a real one."""
+
+    def __init__(self, dtype: torch.dtype = torch.bfloat16) -> None:
+        self.dtype = dtype
+        self.use_tiling = self.use_slicing = False
+
+    def to(self, *, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def enable_tiling(self) -> None:
+        self.use_tiling = True
+
+    def disable_tiling(self) -> None:
+        self.use_tiling = False
+
+    def enable_slicing(self) -> None:
+        self.use_slicing = True
+
+    def disable_slicing(self) -> None:
+        self.use_slicing = False
+
+
+class Studio:
+    """Draws the seed as a grey value; fails where a test says so."""
+
+    def __init__(self, *, fits: int = 6, decodes_only_tiled: bool = False, dtype: torch.dtype = torch.bfloat16) -> None:
+        self.vae = Vae(dtype)
+        self.fits = fits
+        self.decodes_only_tiled = decodes_only_tiled
+        self.tried: list[int] = []
+        self.decoded: list[tuple[int, torch.dtype]] = []
+        self.unusable: dict[int, list[bool]] = {}
+        self.value_when_unusable = 0
+
+    @property
+    def drawing(self) -> Drawing:
+        return Drawing(self.denoise, self.decode, self.vae)
+
+    def denoise(self, seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
+        self.tried.append(len(seeds))
+        after_step(1)
+        if len(seeds) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        after_step(2)
+        return torch.tensor(list(seeds)).view(-1, 1)
+
+    def decode(self, latents: torch.Tensor) -> Any:
+        if self.decodes_only_tiled and not self.vae.use_tiling:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        seed = int(latents.item())
+        self.decoded.append((seed, self.vae.dtype))
+        if self.unusable.get(seed) and self.unusable[seed].pop(0):
+            if self.value_when_unusable:
+                raise OutputInvalid("the picture holds values that are not numbers")
+            return np.zeros((1, 2, 2, 3), dtype=np.uint8)
+        return np.full((1, 2, 2, 3), seed, dtype=np.uint8)
+
+
+def ignore(done: int, total: int) -> None: ...
+
+
+def drawn(
+    studio: Studio, seeds: Sequence[int], *, evicts: Sequence[str] = (), largest: int = 6
+) -> tuple[list[int], list[str]]:
+    idle = list(evicts)
+
+    def evict() -> list[str]:
+        dropped, idle[:] = list(idle), []
+        return dropped
+
+    with Recovery(evict) as recovery:
+        frames = draw(studio.drawing, seeds, steps=STEPS, on_step=ignore, largest=largest, recovery=recovery)
+    assert not studio.vae.use_tiling
+    return frames[:, 0, 0, 0].tolist(), recovery.steps
+
+
+def test_a_job_that_fits_takes_no_step() -> None:
+    assert drawn(Studio(), [10, 11, 12]) == ([10, 11, 12], [])
+
+
+@pytest.mark.parametrize(
+    ("fits", "batches", "splits"),
+    [(3, [6, 6, 3, 3], 1), (2, [6, 6, 3, 2, 2, 2], 2), (1, [6, 6, 3, 2, 1, 1, 1, 1, 1, 1], 3)],
+)
+def test_the_batch_is_halved_until_it_fits_and_stays_there(fits: int, batches: list[int], splits: int) -> None:
+    studio = Studio(fits=fits)
+    values, steps = drawn(studio, range(10, 16))
+    assert values == [10, 11, 12, 13, 14, 15]
+    assert studio.tried == batches
+    assert steps == ["denoise:free_caches", *["denoise:split_batch"] * splits]
+
+
+def test_what_is_idle_is_evicted_before_the_batch_is_split() -> None:
+    studio = Studio(fits=3)
+    _, steps = drawn(studio, range(10, 16), evicts=["controlnet", "vace"])
+    assert steps == ["denoise:free_caches", "denoise:evict controlnet+vace", "denoise:split_batch"]
+
+
+def test_a_picture_that_cannot_be_decoded_is_tiled_and_not_generated_again() -> None:
+    studio = Studio(decodes_only_tiled=True)
+    values, steps = drawn(studio, [10, 11], evicts=["qwen"])
+    assert values == [10, 11]
+    assert studio.tried == [2]
+    assert steps == ["decode:free_caches", "decode:evict qwen", "decode:vae_tiling"]
+
+
+def test_one_picture_that_does_not_fit_fails_the_job_with_the_steps_taken() -> None:
+    studio = Studio(fits=0)
+    with pytest.raises(OutOfMemory, match="stage denoise, after denoise:free_caches"):
+        drawn(studio, range(3), largest=3)
+    assert studio.tried == [3, 3, 2, 1]
+    assert OutOfMemory("").retryable
+
+
+@pytest.mark.parametrize("stage", ["text", "reference"])
+def test_other_stages_go_down_the_same_ladder(stage: Stage) -> None:
+    vae = Vae()
+    answers = [torch.OutOfMemoryError("1"), torch.OutOfMemoryError("2"), torch.OutOfMemoryError("3"), "embeddings"]
+
+    def work() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with Recovery(lambda: ["vace"] if len(answers) == 2 else []) as recovery:
+        assert recovery.attempt(stage, work, vae=vae) == "embeddings"
+        assert vae.use_tiling
+        assert vae.use_slicing
+    assert not vae.use_slicing
+    assert recovery.details == {
+        "recovery_steps": [f"{stage}:free_caches", f"{stage}:evict vace", f"{stage}:vae_tiling"]
+    }
+
+
+def test_progress_counts_the_steps_of_all_batches_still_planned() -> None:
+    seen: list[tuple[int, int]] = []
+    with Recovery(list) as recovery:
+        draw(
+            Studio(fits=2).drawing,
+            range(1, 4),
+            steps=STEPS,
+            on_step=lambda done, total: seen.append((done, total)),
+            largest=3,
+            recovery=recovery,
+        )
+    assert seen == [(1, 2), (1, 2), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_an_interruption_is_not_mistaken_for_a_lack_of_memory() -> None:
+    def stop(done: int, total: int) -> None:
+        raise Drained
+
+    studio = Studio()
+    with Recovery(list) as recovery, pytest.raises(Drained):
+        draw(studio.drawing, range(3), steps=STEPS, on_step=stop, largest=3, recovery=recovery)
+    assert studio.tried == [3]
+
+
+def test_memory_is_freed_only_after_the_failed_batch_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback keeps the tensors of its frames alive; freeing the cache while it exists frees nothing."""
+    alive: list[weakref.ref[np.ndarray[Any, Any]]] = []
+    freed: list[bool] = []
+
+    def work() -> np.ndarray[Any, Any]:
+        tensors = np.zeros((2, 2))
+        alive.append(weakref.ref(tensors))
+        if len(alive) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return tensors
+
+    def free() -> None:
+        gc.collect()
+        freed.append(alive[-1]() is None)
+
+    monkeypatch.setattr("ourvidz_worker.engines.recovery.free_cache", free)
+    with Recovery(list) as recovery:
+        recovery.attempt("denoise", work)
+    assert freed == [True]
+
+
+@pytest.mark.parametrize("nan", [0, 1], ids=["black", "not a number"])
+def test_an_unusable_picture_is_decoded_again_in_float32(nan: int) -> None:
+    studio = Studio()
+    studio.value_when_unusable = nan
+    studio.unusable = {11: [True]}
+    values, steps = drawn(studio, [10, 11, 12])
+    assert values == [10, 11, 12]
+    assert steps == ["decode:float32"]
+    assert studio.decoded[1:3] == [(11, torch.bfloat16), (11, torch.float32)]
+    assert studio.vae.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("nan", [0, 1], ids=["black", "not a number"])
+def test_then_it_is_generated_once_more_by_itself(nan: int) -> None:
+    studio = Studio()
+    studio.value_when_unusable = nan
+    studio.unusable = {11: [True, True]}
+    values, steps = drawn(studio, [10, 11, 12])
+    assert values == [10, 11, 12]
+    assert steps == ["decode:float32", "generate:again"]
+    assert studio.tried == [3, 1]
+
+
+def test_then_the_job_fails_with_a_sentence() -> None:
+    studio = Studio()
+    studio.unusable = {11: [True] * 4}
+    with pytest.raises(OutputInvalid, match="black all over, also when it was generated once more"):
+        drawn(studio, [10, 11])
+    assert studio.tried == [2, 1]
+    assert studio.vae.dtype == torch.bfloat16
+
+
+def test_a_vae_held_in_float32_is_not_asked_twice() -> None:
+    studio = Studio(dtype=torch.float32)
+    studio.unusable = {11: [True]}
+    _, steps = drawn(studio, [11])
+    assert steps == ["generate:again"]
+    assert studio.tried == [1, 1]

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
+WorkerName = Literal["sdxl", "wan", "qwen"]
+"""The workers of a pod: one for each family of jobs, and the language worker."""
+
 CONTROL_FD_VARIABLE = "OURVIDZ_CONTROL_FD"
 OWNER_VARIABLE = "OURVIDZ_OWNER"
 LONGEST_REASON = 1000  # a line must fit into the buffer of whoever reads it

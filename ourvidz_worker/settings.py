@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal, LiteralString
+from typing import Annotated, Any, Literal, LiteralString, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -16,6 +17,7 @@ from ourvidz_worker.backend.references.hosts import parse_hosts
 from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.contract.storage_keys import StorageLayout
+from ourvidz_worker.control import WorkerName
 from ourvidz_worker.errors import ConfigurationError
 
 ModelSelection = Literal["real", "tiny", "testcard", "demo"]
@@ -28,9 +30,13 @@ _CURES = {
 }
 
 _HEADER_VALUE = re.compile(r"[ -~]+")
-_UNSIGNED = "unsigned_callbacks"  # pydantic names a field whose default is wrong by our name, not the variable's
-_UNSIGNED_SENTENCE: LiteralString = (
+_UNREPEATED = ("OURVIDZ_QWEN_TOKEN", "OURVIDZ_LANGUAGE_MODEL_KEY", "OURVIDZ_LANGUAGE_MODEL_URL", "OURVIDZ_ENHANCER_URL")
+_WHOLE = "whole_sentence"  # pydantic names a field whose default is wrong by our name, not the variable's
+_UNSIGNED: LiteralString = (
     "JOB_CALLBACK_SECRET is not set: profile 2026-02 signs its callbacks; set it as in the product's functions"
+)
+_UNKNOWN_CALLER: LiteralString = (
+    "OURVIDZ_QWEN_TOKEN is not set: OURVIDZ_ENHANCER_URL names a qwen worker, which wants the token that it was given"
 )
 
 
@@ -45,43 +51,31 @@ def _state_folder(name: str) -> Path:
         return Path(tempfile.gettempdir()) / "ourvidz_worker" / name
 
 
-class Settings(BaseSettings):
-    """Every setting of a worker and of the orchestrator; seconds unless a name says otherwise."""
+class QwenSettings(BaseSettings):
+    """What every process reads, and all that the language worker needs; seconds unless a name says otherwise."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
-
-    supabase_url: str = Field(validation_alias="SUPABASE_URL")
-    supabase_service_key: SecretStr = Field(
-        validation_alias=AliasChoices("SUPABASE_SERVICE_KEY", "SUPABASE_SERVICE_ROLE_KEY")
-    )
-    redis_rest_url: str = Field(validation_alias="UPSTASH_REDIS_REST_URL")
-    redis_rest_token: SecretStr = Field(validation_alias="UPSTASH_REDIS_REST_TOKEN")
-
-    callback_profile: CallbackProfile = _ours("CALLBACK_PROFILE", "2025-07")
-    callback_secret: SecretStr | None = Field(default=None, validation_alias="JOB_CALLBACK_SECRET")
-    storage_layout: StorageLayout = _ours("STORAGE_LAYOUT", "current")
-    queue_mode: Literal["held", "rpop"] = _ours("QUEUE_MODE", "held")
-    pop_end: Literal["right", "left"] = _ours("POP_END", "right")
-
-    reference_hosts: Annotated[tuple[str, ...], NoDecode] = _ours("REFERENCE_HOSTS", ())
 
     models: ModelSelection = _ours("MODELS", "real")
     models_dir: Path = _ours("MODELS_DIR", Path("/workspace/models"))
     cache_dir: Path = _ours("CACHE", _state_folder("models"))
-    spool_dir: Path = _ours("SPOOL", _state_folder("spool"))
-    spool_reserve: int = _ours("SPOOL_RESERVE", 1024, ge=0)  # MiB
     config_dir: Path | None = _ours("CONFIG_DIR", None)
 
-    workers: Annotated[tuple[ModelFamily, ...], NoDecode] = _ours("WORKERS", ("sdxl", "wan"))
-    lease: int = _ours("LEASE", 90, ge=3)
-    reap_interval: float = _ours("REAP_INTERVAL", 300.0, gt=0)
-    job_deadline: float = _ours("JOB_DEADLINE", 900.0, gt=0)
+    enhancer_url: str | None = _ours("ENHANCER_URL", None)
+    qwen_host: str = _ours("QWEN_HOST", "127.0.0.1")
+    qwen_port: int = _ours("QWEN_PORT", 8791, ge=1, le=65535)
+    qwen_token: SecretStr | None = _ours("QWEN_TOKEN", None)
+    qwen_queue: int = _ours("QWEN_QUEUE", 8, ge=0)  # requests
+    language_model_url: str | None = _ours("LANGUAGE_MODEL_URL", None)
+    language_model_key: SecretStr | None = _ours("LANGUAGE_MODEL_KEY", None)
+    language_model_name: str | None = _ours("LANGUAGE_MODEL_NAME", None)
     enhancement_limit: float = _ours("ENHANCEMENT_LIMIT", 60.0, gt=0)
+
+    workers: Annotated[tuple[WorkerName, ...], NoDecode] = _ours("WORKERS", ("sdxl", "wan"))
     grace_period: float = _ours("GRACE_PERIOD", 30.0, ge=0)
-    sdxl_poll: float = _ours("SDXL_POLL", 2.0, gt=0)
-    wan_poll: float = _ours("WAN_POLL", 5.0, gt=0)
     sdxl_restart_delay: float = _ours("SDXL_RESTART_DELAY", 10.0, gt=0)
     wan_restart_delay: float = _ours("WAN_RESTART_DELAY", 15.0, gt=0)
+    qwen_restart_delay: float = _ours("QWEN_RESTART_DELAY", 10.0, gt=0)
     restart_limit: int = _ours("RESTART_LIMIT", 5, ge=1)
     healthy_after: float = _ours("HEALTHY_AFTER", 60.0, ge=0)
     silence_limit: float = _ours("SILENCE_LIMIT", 120.0, gt=0)
@@ -98,10 +92,76 @@ class Settings(BaseSettings):
     def _split_workers(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        workers = tuple(part.strip() for part in value.split(",") if part.strip())
+        workers = _named_workers(value)
         if not workers:
-            raise ValueError("must name sdxl, wan, or both")
+            raise ValueError("must name one or more of sdxl, wan and qwen")
         return workers
+
+    @field_validator("qwen_token", "language_model_key", "enhancer_url", "language_model_url", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        return _stripped(value)
+
+    @field_validator("enhancer_url", "language_model_url")
+    @classmethod
+    def _check_address(cls, value: str | None) -> str | None:
+        return value and _address(value)
+
+    @field_validator("qwen_token", "language_model_key")
+    @classmethod
+    def _check_header(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and _header_value(value)
+
+    @field_validator("qwen_token")
+    @classmethod
+    def _check_token(cls, value: SecretStr | None, known: ValidationInfo) -> SecretStr | None:
+        if value is None and known.data.get("enhancer_url"):
+            raise PydanticCustomError(_WHOLE, _UNKNOWN_CALLER)
+        return value
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value, so that logging can strike them out."""
+        return _values(self.qwen_token, self.language_model_key)
+
+    @property
+    def qwen_address(self) -> str:
+        """Where a client on this machine reaches the language worker that these settings describe."""
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound
+        host = anywhere.get(self.qwen_host, self.qwen_host)
+        return f"http://[{host}]:{self.qwen_port}" if ":" in host else f"http://{host}:{self.qwen_port}"
+
+    def restart_delay(self, worker: WorkerName) -> float:
+        delays = {"sdxl": self.sdxl_restart_delay, "wan": self.wan_restart_delay, "qwen": self.qwen_restart_delay}
+        return delays[worker]
+
+
+class Settings(QwenSettings):
+    """Every setting of the orchestrator and of a worker that takes jobs; seconds unless a name says otherwise."""
+
+    supabase_url: str = Field(validation_alias="SUPABASE_URL")
+    supabase_service_key: SecretStr = Field(
+        validation_alias=AliasChoices("SUPABASE_SERVICE_KEY", "SUPABASE_SERVICE_ROLE_KEY")
+    )
+    redis_rest_url: str = Field(validation_alias="UPSTASH_REDIS_REST_URL")
+    redis_rest_token: SecretStr = Field(validation_alias="UPSTASH_REDIS_REST_TOKEN")
+
+    callback_profile: CallbackProfile = _ours("CALLBACK_PROFILE", "2025-07")
+    callback_secret: SecretStr | None = Field(default=None, validation_alias="JOB_CALLBACK_SECRET")
+    storage_layout: StorageLayout = _ours("STORAGE_LAYOUT", "current")
+    queue_mode: Literal["held", "rpop"] = _ours("QUEUE_MODE", "held")
+    pop_end: Literal["right", "left"] = _ours("POP_END", "right")
+
+    reference_hosts: Annotated[tuple[str, ...], NoDecode] = _ours("REFERENCE_HOSTS", ())
+
+    spool_dir: Path = _ours("SPOOL", _state_folder("spool"))
+    spool_reserve: int = _ours("SPOOL_RESERVE", 1024, ge=0)  # MiB
+
+    lease: int = _ours("LEASE", 90, ge=3)
+    reap_interval: float = _ours("REAP_INTERVAL", 300.0, gt=0)
+    job_deadline: float = _ours("JOB_DEADLINE", 900.0, gt=0)
+    sdxl_poll: float = _ours("SDXL_POLL", 2.0, gt=0)
+    wan_poll: float = _ours("WAN_POLL", 5.0, gt=0)
 
     @field_validator("reference_hosts", mode="before")
     @classmethod
@@ -110,62 +170,93 @@ class Settings(BaseSettings):
 
     @field_validator("supabase_url", "supabase_service_key", "redis_rest_url", "redis_rest_token", mode="before")
     @classmethod
-    def _strip(cls, value: object) -> object:
-        """A line end from a secret file would end up in a header."""
-        return value.strip() if isinstance(value, str) else value
+    def _strip_ours(cls, value: object) -> object:
+        return _stripped(value)
 
     @field_validator("supabase_url", "redis_rest_url")
     @classmethod
-    def _check_address(cls, value: str) -> str:
-        if not value.startswith(("https://", "http://")):
-            raise ValueError("must begin with https:// (or http://)")
-        parts = urlsplit(value)
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("must be the address alone: passwords and tokens have variables of their own")
-        return value.rstrip("/")
+    def _check_backend_address(cls, value: str) -> str:
+        return _address(value)
 
     @field_validator("supabase_service_key", "redis_rest_token")
     @classmethod
-    def _check_header(cls, value: SecretStr) -> SecretStr:
-        if not _HEADER_VALUE.fullmatch(value.get_secret_value()):
-            raise ValueError("holds a character that no header can carry, like a line break or a curly quote")
-        return value
+    def _check_backend_header(cls, value: SecretStr) -> SecretStr:
+        return _header_value(value)
 
     @field_validator("callback_secret")
     @classmethod
     def _check_secret(cls, value: SecretStr | None, known: ValidationInfo) -> SecretStr | None:
         if value is None and known.data.get("callback_profile") == "2026-02":
-            raise PydanticCustomError(_UNSIGNED, _UNSIGNED_SENTENCE)
+            raise PydanticCustomError(_WHOLE, _UNSIGNED)
         return value
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every secret value, so that logging can strike them out."""
-        held = (self.supabase_service_key, self.redis_rest_token, self.callback_secret)
-        return tuple(secret.get_secret_value() for secret in held if secret is not None)
+        ours = _values(self.supabase_service_key, self.redis_rest_token, self.callback_secret)
+        return (*ours, *super().secrets)
 
     def poll_interval(self, family: ModelFamily) -> float:
         return self.sdxl_poll if family == "sdxl" else self.wan_poll
 
-    def restart_delay(self, family: ModelFamily) -> float:
-        return self.sdxl_restart_delay if family == "sdxl" else self.wan_restart_delay
+
+AnySettings = TypeVar("AnySettings", bound=QwenSettings)
+
+
+def pod_settings() -> type[QwenSettings]:
+    """Which settings the workers of OURVIDZ_WORKERS need: a pod of the language worker alone has no backend."""
+    alone = set(_named_workers(os.environ.get("OURVIDZ_WORKERS", ""))) == {"qwen"}
+    return QwenSettings if alone else Settings
 
 
 def load_settings() -> Settings:
     """Read the environment; raises `ConfigurationError` with one sentence per wrong or missing variable."""
+    return read_settings(Settings)
+
+
+def read_settings(kind: type[AnySettings]) -> AnySettings:
+    """As `load_settings`, for a process that needs these."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         raise ConfigurationError([_sentence(dict(problem)) for problem in error.errors()]) from None
+
+
+def _named_workers(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _stripped(value: object) -> object:
+    """A line end from a secret file would end up in a header."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def _address(value: str) -> str:
+    if not value.startswith(("https://", "http://")):
+        raise ValueError("must begin with https:// (or http://)")
+    parts = urlsplit(value)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be the address alone: passwords and tokens have variables of their own")
+    return value.rstrip("/")
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    if not _HEADER_VALUE.fullmatch(value.get_secret_value()):
+        raise ValueError("holds a character that no header can carry, like a line break or a curly quote")
+    return value
+
+
+def _values(*held: SecretStr | None) -> tuple[str, ...]:
+    return tuple(secret.get_secret_value() for secret in held if secret is not None)
 
 
 def _sentence(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0])
     if problem["type"] == "missing":
         return f"{name} is not set: {_CURES[name]}"
-    if problem["type"] == _UNSIGNED:
-        return _UNSIGNED_SENTENCE
+    if problem["type"] == _WHOLE:
+        return str(problem["msg"])
     reason = str(problem["msg"]).removeprefix("Value error, ")
-    # The product's variables hold secrets and addresses, our own do not.
-    given = f", got {problem['input']!r}" if name.startswith("OURVIDZ_") else ""
+    # The product's variables hold secrets and addresses, and so do some of our own.
+    told = name.startswith("OURVIDZ_") and name not in _UNREPEATED
+    given = f", got {problem['input']!r}" if told else ""
     return f"{name} is wrong: {reason[:1].lower()}{reason[1:]}{given}"

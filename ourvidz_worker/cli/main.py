@@ -18,7 +18,8 @@ from ourvidz_worker.errors import ConfigurationError
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
 
-WORKERS = ("sdxl", "wan")
+FAMILIES = ("sdxl", "wan")
+WORKERS = (*FAMILIES, "qwen")
 WORKER_VARIABLE = "OURVIDZ_WORKER"
 USAGE_EXIT = 2
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if worker not in WORKERS:
             parser.print_usage(sys.stderr)
             found = f"is {worker!r}" if worker else "is not set"
-            print(f"no command given, and {WORKER_VARIABLE} {found}: use sdxl or wan", file=sys.stderr)
+            print(f"no command given, and {WORKER_VARIABLE} {found}: use sdxl, wan or qwen", file=sys.stderr)
             return USAGE_EXIT
         given = [worker]
     arguments = parser.parse_args(given)
@@ -52,9 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ourvidz-worker {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for family in WORKERS:
+    for family in FAMILIES:
         worker = _command(commands, family, "worker", f"run one {family} worker on the backend of the environment")
         worker.set_defaults(family=family)
+    _command(commands, "qwen", "qwen", "run the language worker: prompt enhancement and storyboards over HTTP")
     _command(commands, "orchestrator", "orchestrate", "supervise the workers of OURVIDZ_WORKERS (default: sdxl,wan)")
     _add_local(commands)
     _add_submit(commands)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import secrets
 import signal
 import sys
+from collections.abc import Mapping
+from functools import partial
 
 import structlog
 
@@ -14,9 +17,10 @@ from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.cli.wiring import build_queue, read_configuration
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
+from ourvidz_worker.control import WorkerName
 from ourvidz_worker.runtime.worker import DELIVERY_GRACE
-from ourvidz_worker.settings import Settings
-from ourvidz_worker.supervisor.child import HANG_GRACE, Child, ChildSpec
+from ourvidz_worker.settings import QwenSettings, Settings, pod_settings
+from ourvidz_worker.supervisor.child import HANG_GRACE, Child, ChildSpec, Release
 from ourvidz_worker.supervisor.orchestrator import Orchestrator
 from ourvidz_worker.supervisor.restarts import RestartPolicy
 from ourvidz_worker.supervisor.watch import Limits
@@ -25,34 +29,66 @@ _STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grac
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    settings = start_daemon("orchestrator")
+    settings = start_daemon("orchestrator", pod_settings())
     return asyncio.run(_supervise(settings, read_configuration(ConfigFiles(settings.config_dir)).catalogue))
 
 
-async def _supervise(settings: Settings, catalogue: Catalogue) -> int:
+async def _supervise(settings: QwenSettings, catalogue: Catalogue) -> int:
     orchestrator = Orchestrator(status_interval=settings.status_interval, status_file=settings.status_file)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orchestrator.stop)
-    children = [_child(family, settings, catalogue, orchestrator) for family in settings.workers]
+    environment = _shared_knowledge(settings)
+    children = [
+        _child(name, settings, environment, release=_release(name, settings, catalogue), orchestrator=orchestrator)
+        for name in settings.workers
+    ]
     structlog.get_logger().info("orchestrator_started", workers=settings.workers, models=settings.models)
     code = await orchestrator.run(children)
     structlog.get_logger().info("orchestrator_stopped", exit_code=code)
     return code
 
 
-def _child(family: ModelFamily, settings: Settings, catalogue: Catalogue, orchestrator: Orchestrator) -> Child:
-    async def release(owner: str, reason: str) -> int:
-        queue = build_queue(settings, catalogue.queue_of(family), owner=new_owner())
-        try:
-            return await queue.release(owner, reason)
-        finally:
-            await queue.close()
+def _shared_knowledge(settings: QwenSettings) -> Mapping[str, str]:
+    """Where the workers find the language worker beside them, and its token; an operator may name another one."""
+    if "qwen" not in settings.workers:
+        return {}
+    token = settings.qwen_token.get_secret_value() if settings.qwen_token else secrets.token_urlsafe(32)
+    return {"OURVIDZ_QWEN_TOKEN": token, "OURVIDZ_ENHANCER_URL": settings.enhancer_url or settings.qwen_address}
 
+
+def _release(name: WorkerName, settings: QwenSettings, catalogue: Catalogue) -> Release:
+    if name == "qwen":
+        return _nothing_is_held
+    assert isinstance(settings, Settings), "a worker that takes jobs has a backend"
+    return partial(_release_jobs, name, settings, catalogue)
+
+
+async def _release_jobs(family: ModelFamily, settings: Settings, catalogue: Catalogue, owner: str, reason: str) -> int:
+    queue = build_queue(settings, catalogue.queue_of(family), owner=new_owner())
+    try:
+        return await queue.release(owner, reason)
+    finally:
+        await queue.close()
+
+
+async def _nothing_is_held(_owner: str, _reason: str) -> int:
+    """The language worker answers requests and takes no jobs."""
+    return 0
+
+
+def _child(
+    name: WorkerName,
+    settings: QwenSettings,
+    environment: Mapping[str, str],
+    *,
+    release: Release,
+    orchestrator: Orchestrator,
+) -> Child:
     return Child(
-        ChildSpec(name=family, argv=(sys.executable, "-m", "ourvidz_worker", family), environment={}),
+        ChildSpec(name=name, argv=(sys.executable, "-m", "ourvidz_worker", name), environment=environment),
         policy=RestartPolicy(
-            delay=settings.restart_delay(family), limit=settings.restart_limit, healthy_after=settings.healthy_after
+            delay=settings.restart_delay(name), limit=settings.restart_limit, healthy_after=settings.healthy_after
         ),
         limits=Limits(silence=settings.silence_limit, step=settings.step_limit, load=settings.load_limit),
         new_owner=new_owner,

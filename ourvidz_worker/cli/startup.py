@@ -5,12 +5,12 @@ from __future__ import annotations
 import structlog
 
 from ourvidz_worker.log import configure_logging, log_crashes
-from ourvidz_worker.settings import Settings, load_settings
+from ourvidz_worker.settings import AnySettings, read_settings
 
 
-def start_daemon(name: str) -> Settings:
+def start_daemon(name: str, kind: type[AnySettings]) -> AnySettings:
     """Read the environment and set up the log under this name; raises `ConfigurationError`."""
-    settings = load_settings()
+    settings = read_settings(kind)
     configure_logging(level=settings.log_level, log_format=settings.log_format, secrets=settings.secrets)
     log_crashes()
     structlog.contextvars.bind_contextvars(worker=name)

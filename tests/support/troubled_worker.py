@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from ourvidz_worker.cli import worker
+from ourvidz_worker.cli import process
 from ourvidz_worker.cli.main import main
 from ourvidz_worker.engines import testcard
 from ourvidz_worker.ports import Generation, GenerationRequest, OnStep
@@ -41,6 +41,6 @@ def _is_first_time() -> bool:
 
 
 if __name__ == "__main__":
-    last_seconds = float(os.environ.get("LAST_SECONDS", worker.LAST_SECONDS))
-    with patch.object(testcard, "TestCardEngine", TroubledEngine), patch.object(worker, "LAST_SECONDS", last_seconds):
+    last_seconds = float(os.environ.get("LAST_SECONDS", process.LAST_SECONDS))
+    with patch.object(testcard, "TestCardEngine", TroubledEngine), patch.object(process, "LAST_SECONDS", last_seconds):
         sys.exit(main())

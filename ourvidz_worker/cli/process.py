@@ -1,0 +1,76 @@
+"""A worker process from its first signal to its exit code, alone or under the orchestrator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import structlog
+
+from ourvidz_worker.control import CONTROL_FD_VARIABLE, ExitCode
+from ourvidz_worker.runtime.certain_end import end_within, signal_when_parent_ends
+from ourvidz_worker.runtime.control_channel import ControlChannel
+
+LAST_SECONDS = 15.0
+"""How long a process that has no reason to live may take to end: orphaned, fenced, or done with its work."""
+
+
+class Stop(Protocol):
+    def __call__(self, *, at_once: bool = False) -> None: ...
+
+
+def inherited_channel() -> ControlChannel | None:
+    """The line to the orchestrator that started this process, if one did."""
+    descriptor = os.environ.get(CONTROL_FD_VARIABLE)
+    if not descriptor:
+        return None
+    # Until the worker listens to it, this signal ends the process, which holds nothing yet.
+    signal_when_parent_ends(signal.SIGTERM)
+    return ControlChannel(int(descriptor))
+
+
+def run_to_the_end(serve: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """End this process with what `serve` returns."""
+    code = asyncio.run(serve())
+    # Not sys.exit: a model that is still loading, or a step that never ends, would hold the process here.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def end_soon(exit_code: int) -> None:
+    """Whatever still runs, this process is gone after its last seconds."""
+    end_within(LAST_SECONDS, exit_code)
+
+
+def complain(event: str, *problems: str) -> None:
+    structlog.get_logger().error(event, problems=problems)
+
+
+def obey_signals(stop: Stop, channel: ControlChannel | None) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    if channel is None:
+        loop.add_signal_handler(signal.SIGINT, stop)
+        return
+    # Ctrl-C reaches the whole process group; under a supervisor only its word counts.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    context = contextvars.copy_context()  # with the names that each log line carries
+
+    def give_up() -> None:
+        structlog.get_logger().error("supervisor_gone")
+        stop(at_once=True)
+
+    def supervisor_gone() -> None:
+        end_soon(ExitCode.INTERNAL)
+        with contextlib.suppress(RuntimeError):  # the loop ended by itself just now
+            loop.call_soon_threadsafe(give_up, context=context)
+
+    channel.when_gone(supervisor_gone)

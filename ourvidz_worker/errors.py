@@ -17,6 +17,10 @@ WorkerError
 │   ├── OutOfMemory             the card's memory did not suffice, also after every step of the ladder
 │   ├── OutputInvalid           what came out does not decode, has the wrong size or is not a number
 │   └── EnhancementFailed       the prompt could not be rewritten (the original prompt is used instead)
+│       ├── AnswerUnusable        what the language model wrote cannot be used, or (AnswerRefused) not by the policy
+│       ├── AnswerTooLate         the language model took longer than the caller waits
+│       ├── ModelUnavailable      the language model cannot be loaded or reached now
+│       └── TooManyWaiting        the line before the language model is full
 └── Restart                   this process cannot go on
     ├── ConfigurationError      a person must change the environment first
     └── PoisonedContext         CUDA refuses all further work in this process
@@ -114,6 +118,28 @@ class OutputInvalid(GenerationFailed):
 
 class EnhancementFailed(GenerationFailed):
     error_type = "enhancement"
+
+
+class AnswerUnusable(EnhancementFailed):
+    """What the language model wrote is no prompt or no storyboard; with another seed it may be."""
+
+
+class AnswerRefused(AnswerUnusable):
+    """The content policy refuses what the language model wrote."""
+
+    error_type = "content_policy"
+
+
+class AnswerTooLate(EnhancementFailed):
+    pass
+
+
+class ModelUnavailable(EnhancementFailed):
+    pass
+
+
+class TooManyWaiting(EnhancementFailed):
+    pass
 
 
 class Restart(WorkerError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.catalogue import JobType
@@ -103,6 +103,13 @@ class GpuMemory:
 
     used_gb: float
     total_gb: float
+
+
+class Message(TypedDict):
+    """One turn of a conversation with a language model, as chat templates and OpenAI-compatible servers read it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
 
 
 OnStep = Callable[[int, int], None]
@@ -232,3 +239,35 @@ class MediaEncoder(Protocol):
 class PromptEnhancer(Protocol):
     async def enhance(self, prompt: str, job_type: JobType, *, seed: int, time_limit: float) -> str:
         """Rewrite a prompt within `time_limit` seconds; raises `EnhancementFailed`."""
+
+
+class LanguageModel(Protocol):
+    """A chat model, in this process or behind a URL; it answers one question at a time."""
+
+    @property
+    def model_name(self) -> str: ...
+
+    async def load(self) -> None:
+        """Have the model ready; harmless when repeated. Goes on in the background when the caller is cancelled.
+
+        Raises `ConfigurationError` when a person must act first, and `ModelUnavailable` when a later call may succeed.
+        """
+
+    def answer(
+        self,
+        messages: Sequence[Message],
+        *,
+        seed: int,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        time_limit: float,
+    ) -> AsyncGenerator[str, None]:
+        """The answer in pieces, as they come; what users wrote cannot end its turn.
+
+        Closing the iterator, or cancelling whoever waits for it, stops the generation before its next token.
+        Raises `EnhancementFailed`: `AnswerTooLate` after `time_limit` seconds, `ModelUnavailable`, or
+        `AnswerUnusable` when the answer breaks off.
+        """
+
+    async def close(self) -> None: ...

@@ -46,6 +46,18 @@ class Scene:
     def texts(self) -> tuple[str, ...]:
         return self.title, self.prompt, self.camera, self.continuity
 
+    def job(self, job_type: JobType, *, seed: int, number: int, count: int) -> dict[str, Any]:
+        """The `queue-job` body (contract section 6) of scene `number` of so many."""
+        metadata = {
+            "prompt": self.whole_prompt,
+            "seed": seed,
+            "title": self.title,
+            "duration": self.duration,
+            "scene": number,
+            "scenes": count,
+        }
+        return {"jobType": job_type.name, "metadata": metadata}
+
 
 @dataclass(frozen=True, slots=True)
 class Storyboard:
@@ -62,20 +74,10 @@ class Storyboard:
     attempts: int
 
     def jobs(self) -> list[dict[str, Any]]:
-        """A `queue-job` body for each scene (contract section 6); one seed for all, so that they look alike."""
+        """A `queue-job` body for each scene; one seed for all, so that they look alike."""
         count = len(self.scenes)
         return [
-            {
-                "jobType": self.job_type.name,
-                "metadata": {
-                    "prompt": scene.whole_prompt,
-                    "seed": self.seed,
-                    "title": scene.title,
-                    "duration": scene.duration,
-                    "scene": number,
-                    "scenes": count,
-                },
-            }
+            scene.job(self.job_type, seed=self.seed, number=number, count=count)
             for number, scene in enumerate(self.scenes, 1)
         ]
 

@@ -26,7 +26,8 @@ from transformers import (
 )
 
 from ourvidz_worker.engines.tiny import tokenizers
-from ourvidz_worker.engines.tiny.shapes import QWEN, SDXL, WAN
+from ourvidz_worker.engines.tiny.adapters import build_adapters
+from ourvidz_worker.engines.tiny.shapes import ADAPTERS, QWEN, SDXL, WAN
 from ourvidz_worker.engines.volume.model_config import Part
 
 SEED = 0
@@ -45,7 +46,7 @@ def _sdxl(folder: Path) -> None:
     tokenizer = tokenizers.clip_tokenizer("<|endoftext|>")
     size = len(tokenizer)
     words = {"vocab_size": size, "bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1}
-    StableDiffusionXLPipeline(
+    pipe = StableDiffusionXLPipeline(
         tokenizer=tokenizer,
         tokenizer_2=tokenizers.clip_tokenizer("!"),
         text_encoder=CLIPTextModel(CLIPTextConfig(**SDXL["text_encoder"], **words)),
@@ -54,7 +55,9 @@ def _sdxl(folder: Path) -> None:
         vae=AutoencoderKL(**SDXL["vae"]),
         scheduler=EulerDiscreteScheduler(**SDXL["scheduler"]),
         add_watermarker=False,
-    ).save_pretrained(folder)
+    )
+    pipe.save_pretrained(folder)
+    build_adapters(pipe.unet, folder / ADAPTERS)
 
 
 def _wan(folder: Path) -> None:

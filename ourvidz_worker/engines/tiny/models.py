@@ -7,11 +7,22 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ourvidz_worker.engines.tiny.shapes import folder_name
+from ourvidz_worker.engines.tiny.shapes import ADAPTERS, folder_name
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, QwenModel, SdxlModel, WanModel
 
+_ADAPTERS = f"{folder_name('sdxl')}/{ADAPTERS}"
+
 MODELS = ModelsConfig(
-    sdxl=SdxlModel("tiny-sdxl", folder_name("sdxl"), dtype="float32", vae_dtype="float32"),
+    sdxl=SdxlModel(
+        "tiny-sdxl",
+        folder_name("sdxl"),
+        dtype="float32",
+        vae_dtype="float32",
+        image_encoder=f"{_ADAPTERS}/image_encoder",
+        ip_adapter=f"{_ADAPTERS}/ip_adapter.safetensors",
+        ip_adapter_face=f"{_ADAPTERS}/ip_adapter_face.safetensors",
+        controlnet=f"{_ADAPTERS}/controlnet",
+    ),
     wan=WanModel("tiny-wan", folder_name("wan"), dtype="float32", vae_dtype="float32"),
     qwen=QwenModel("tiny-qwen", folder_name("qwen"), dtype="float32", max_new_tokens=24),
 )

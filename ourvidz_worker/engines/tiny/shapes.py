@@ -13,7 +13,7 @@ from typing import Any
 
 from ourvidz_worker.engines.volume.model_config import Part
 
-VERSION = 2  # raise it when a builder changes in a way that the shapes do not show
+VERSION = 3  # raise it when a builder changes in a way that the shapes do not show
 
 CLIP_COMMON = {"max_position_embeddings": 77, "num_attention_heads": 2, "num_hidden_layers": 2}
 SDXL: Mapping[str, Mapping[str, Any]] = {
@@ -27,7 +27,7 @@ SDXL: Mapping[str, Mapping[str, Any]] = {
         "in_channels": 4,
         "out_channels": 4,
         "block_out_channels": [8, 16, 16],
-        "layers_per_block": 1,
+        "layers_per_block": 2,  # as the real one, which has a layer for each of an IP-Adapter's scales
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
         "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
         "transformer_layers_per_block": [1, 1, 1],
@@ -58,6 +58,22 @@ SDXL: Mapping[str, Mapping[str, Any]] = {
         "beta_end": 0.012,
         "timestep_spacing": "leading",
         "steps_offset": 1,
+    },
+    "image_encoder": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "projection_dim": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    },
+    "ip_adapter": {"tokens": 4, "resampler_width": 32, "resampler_depth": 4},
+    "controlnet": {
+        "conditioning_embedding_out_channels": [2, 2, 4, 4, 8],  # 16 pixels per latent, as the VAE
+        "num_trans_channel": 8,
+        "num_trans_head": 1,
+        "num_proj_channel": 8,
     },
 }
 WAN: Mapping[str, Mapping[str, Any]] = {
@@ -109,6 +125,8 @@ QWEN: Mapping[str, Mapping[str, Any]] = {
     }
 }
 SHAPES: Mapping[Part, Mapping[str, Mapping[str, Any]]] = {"sdxl": SDXL, "wan": WAN, "qwen": QWEN}
+
+ADAPTERS = "adapters"  # the folder within the SDXL model's
 
 
 def folder_name(part: Part) -> str:

@@ -51,15 +51,46 @@ def _state_folder(name: str) -> Path:
         return Path(tempfile.gettempdir()) / "ourvidz_worker" / name
 
 
-class QwenSettings(BaseSettings):
-    """What every process reads, and all that the language worker needs; seconds unless a name says otherwise."""
+class VolumeSettings(BaseSettings):
+    """Where weights and configuration files lie."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
-    models: ModelSelection = _ours("MODELS", "real")
     models_dir: Path = _ours("MODELS_DIR", Path("/workspace/models"))
-    cache_dir: Path = _ours("CACHE", _state_folder("models"))
     config_dir: Path | None = _ours("CONFIG_DIR", None)
+
+
+class HubSettings(VolumeSettings):
+    """All that the `models` commands need; the names of the variables are the hub's own."""
+
+    hub_url: str = Field(default="https://huggingface.co", validation_alias="HF_ENDPOINT")
+    hub_token: SecretStr | None = Field(default=None, validation_alias="HF_TOKEN")
+
+    @field_validator("hub_url", "hub_token", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        return _stripped(value)
+
+    @field_validator("hub_url")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        return _address(value)
+
+    @field_validator("hub_token")
+    @classmethod
+    def _check_header(cls, value: SecretStr | None) -> SecretStr | None:
+        return value and _header_value(value)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return _values(self.hub_token)
+
+
+class QwenSettings(VolumeSettings):
+    """What every process reads, and all that the language worker needs; seconds unless a name says otherwise."""
+
+    models: ModelSelection = _ours("MODELS", "real")
+    cache_dir: Path = _ours("CACHE", _state_folder("models"))
 
     enhancer_url: str | None = _ours("ENHANCER_URL", None)
     qwen_host: str = _ours("QWEN_HOST", "127.0.0.1")
@@ -199,7 +230,7 @@ class Settings(QwenSettings):
         return self.sdxl_poll if family == "sdxl" else self.wan_poll
 
 
-AnySettings = TypeVar("AnySettings", bound=QwenSettings)
+AnySettings = TypeVar("AnySettings", bound=VolumeSettings)
 
 
 def pod_settings() -> type[QwenSettings]:

@@ -82,17 +82,30 @@ def _add_local(commands: Commands) -> None:
 
 
 def _add_submit(commands: Commands) -> None:
-    submit = _command(commands, "submit", "submit", "queue a job through the product's queue-job function")
-    submit.add_argument("type", help="the job type, like sdxl_image_fast")
-    submit.add_argument("--prompt", required=True, help="what to draw")
-    submit.add_argument("--images", type=int, choices=(1, 3, 6), default=1, help="number of images (default 1)")
-    submit.add_argument("--seed", type=int, help="seed of the first image")
-    submit.add_argument("--reference", metavar="URL", help="a picture to be guided by")
+    text = "queue a job, or a storyboard, through the product's queue-job function"
+    submit = _command(commands, "submit", "submit.command", text)
+    submit.add_argument(
+        "what",
+        metavar="TYPE|FILE.json",
+        help="the job type, like sdxl_image_fast, or a storyboard: what /storyboard answered, or a list of scenes",
+    )
+    submit.add_argument("--prompt", help="what to draw; needed for a job type")
+    submit.add_argument("--enhance", action="store_true", help="have the product's enhance-prompt rewrite it first")
+    submit.add_argument("--images", type=int, choices=(1, 3, 6), help="number of images (default 1)")
+    submit.add_argument("--seed", type=int, help="seed of the first image, or of every scene")
+    submit.add_argument(
+        "--reference",
+        metavar="[TYPE=]URL",
+        action="append",
+        help="a picture to be guided by; several, of different types, as style=URL, composition=URL, character=URL",
+    )
     submit.add_argument("--reference-type", choices=("style", "composition", "character"), default="style")
+    submit.add_argument("--start-frame", metavar="URL", help="the picture that a video begins with")
+    submit.add_argument("--end-frame", metavar="URL", help="the picture that a video ends with")
     submit.add_argument("--reference-strength", type=float, default=0.7, help="0.1 to 1.0 (default 0.7)")
-    submit.add_argument("--wait", action="store_true", help="wait for the result; exit 1 if the job failed")
-    submit.add_argument("--timeout", type=float, default=900.0, help="seconds to wait (default 900)")
-    submit.add_argument("--json", action="store_true", help="print the job as JSON")
+    submit.add_argument("--wait", action="store_true", help="wait for the results; exit 1 if a job failed")
+    submit.add_argument("--timeout", type=float, help="seconds to wait in all (default 900 for each job)")
+    submit.add_argument("--json", action="store_true", help="print the job, or a list of scenes, as JSON")
 
 
 def _add_replay(commands: Commands) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from ourvidz_worker.control import CONTROL_FD_VARIABLE, ExitCode
+from ourvidz_worker.errors import ConfigurationError, Fenced, PoisonedContext
 from ourvidz_worker.runtime.certain_end import end_within, signal_when_parent_ends
 from ourvidz_worker.runtime.control_channel import ControlChannel
 
@@ -42,6 +43,27 @@ def run_to_the_end(serve: Callable[[], Coroutine[Any, Any, int]]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+async def exit_code_of(work: Coroutine[Any, Any, None]) -> int:
+    """How a worker's work ended, logged and as its supervisor understands it."""
+    log = structlog.get_logger()
+    try:
+        await work
+    except ConfigurationError as error:
+        complain("configuration_wrong", *error.problems)
+        return ExitCode.CONFIGURATION
+    except PoisonedContext as error:
+        complain("cuda_context_poisoned", str(error))
+        return ExitCode.POISONED_CONTEXT
+    except Fenced as error:
+        complain("worker_fenced", str(error))
+        return ExitCode.FENCED
+    except Exception:
+        log.exception("worker_crashed")
+        return ExitCode.INTERNAL
+    log.info("worker_stopped")
+    return ExitCode.OK
 
 
 def end_soon(exit_code: int) -> None:

@@ -10,12 +10,19 @@ from functools import partial
 import structlog
 
 from ourvidz_worker.backend.upstash.keys import new_owner
-from ourvidz_worker.cli.process import complain, end_soon, inherited_channel, obey_signals, run_to_the_end
+from ourvidz_worker.cli.process import (
+    complain,
+    end_soon,
+    exit_code_of,
+    inherited_channel,
+    obey_signals,
+    run_to_the_end,
+)
 from ourvidz_worker.cli.startup import start_daemon
-from ourvidz_worker.cli.wiring import BuiltWorker, build_worker
+from ourvidz_worker.cli.wiring import build_worker
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.control import OWNER_VARIABLE, Announcer, ExitCode, Message
-from ourvidz_worker.errors import ConfigurationError, Fenced, PoisonedContext
+from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.runtime.control_channel import ControlChannel
 from ourvidz_worker.runtime.heartbeat import beat
 from ourvidz_worker.runtime.progress import Silent
@@ -52,30 +59,10 @@ async def _serve(family: ModelFamily, settings: Settings, channel: ControlChanne
     obey_signals(built.worker.stop, channel)
     beating = asyncio.create_task(beat(voice, silence_limit=settings.silence_limit))
     try:
-        code = await _run(built)
+        built.courier.resume()
+        code = await exit_code_of(built.worker.run())
         end_soon(code)
     finally:
         await built.close()
         beating.cancel()
     return code
-
-
-async def _run(built: BuiltWorker) -> int:
-    log = structlog.get_logger()
-    built.courier.resume()
-    try:
-        await built.worker.run()
-    except ConfigurationError as error:
-        complain("configuration_wrong", *error.problems)
-        return ExitCode.CONFIGURATION
-    except PoisonedContext as error:
-        complain("cuda_context_poisoned", str(error))
-        return ExitCode.POISONED_CONTEXT
-    except Fenced as error:
-        complain("worker_fenced", str(error))
-        return ExitCode.FENCED
-    except Exception:
-        log.exception("worker_crashed")
-        return ExitCode.INTERNAL
-    log.info("worker_stopped")
-    return ExitCode.OK

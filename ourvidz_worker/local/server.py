@@ -60,7 +60,7 @@ class LocalServer:
         if not ready.done():
             ready.cancel()
             await self._serving
-            raise RuntimeError("the embedded backend's HTTP server ended before it began to serve")
+            raise RuntimeError("the HTTP server ended before it began to serve")
 
     async def stop(self) -> None:
         self._server.should_exit = True

@@ -1,0 +1,98 @@
+"""The product as its signed-in user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, cast
+
+from httpx import HTTPError
+from supabase import AsyncClient, AuthError, FunctionsError, PostgrestAPIError, acreate_client
+
+from ourvidz_worker.backend.wording import quoted
+from ourvidz_worker.cli.submit.orders import Order
+from ourvidz_worker.contract.catalogue import Catalogue
+
+REQUIRED = {
+    "SUPABASE_URL": "the project's address",
+    "SUPABASE_ANON_KEY": "the project's anonymous key",
+    "OURVIDZ_USER_EMAIL": "the account to sign in with",
+    "OURVIDZ_USER_PASSWORD": "the account's password",
+}
+_SECRETS = ("SUPABASE_ANON_KEY", "OURVIDZ_USER_PASSWORD")
+_TOKEN = re.compile(r"eyJ[\w-]+\.[\w.-]+")
+
+
+class ProductRefused(Exception):
+    """What the product said; its message is safe to show."""
+
+
+class ProductUnreachable(Exception):
+    """SUPABASE_URL does not answer."""
+
+
+class Product:
+    """Every call raises `ProductRefused` or `ProductUnreachable`."""
+
+    def __init__(self, client: AsyncClient, catalogue: Catalogue) -> None:
+        self._client = client
+        self._catalogue = catalogue
+
+    async def enhanced(self, order: Order) -> dict[str, Any]:
+        """What `enhance-prompt` answers for this order."""
+        job_type = self._catalogue.get(order.job_type)
+        more = {"format": job_type.media, "quality": job_type.quality} if job_type else {}
+        answer = await self._invoke("enhance-prompt", {"prompt": order.prompt, "jobType": order.job_type, **more})
+        if not isinstance(answer.get("enhanced_prompt"), str):
+            raise ProductRefused("the answer of enhance-prompt holds no enhanced_prompt")
+        return answer
+
+    async def queued(self, order: Order) -> dict[str, Any]:
+        """The row of the job that this order became."""
+        answer = await self._invoke("queue-job", order.body())
+        return cast("dict[str, Any]", answer["job"])
+
+    async def jobs(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Rows by id."""
+        with _told():
+            rows = await self._client.table("jobs").select("*").in_("id", list(ids)).execute()
+        return {str(row["id"]): row for row in cast("list[dict[str, Any]]", rows.data)}
+
+    async def _invoke(self, function: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        with _told():
+            answer: Any = await self._client.functions.invoke(function, {"body": dict(body)})
+        return answer if isinstance(answer, dict) else cast("dict[str, Any]", json.loads(answer))
+
+
+@asynccontextmanager
+async def signed_in(catalogue: Catalogue) -> AsyncIterator[Product]:
+    """Raises as the calls of `Product` do."""
+    with _told():
+        client = await acreate_client(os.environ["SUPABASE_URL"], os.environ["SUPABASE_ANON_KEY"])
+        await client.auth.sign_in_with_password(
+            {"email": os.environ["OURVIDZ_USER_EMAIL"], "password": os.environ["OURVIDZ_USER_PASSWORD"]}
+        )
+    yield Product(client, catalogue)
+
+
+def without_tokens(text: str) -> str:
+    """A signed address of a reference carries one."""
+    return _TOKEN.sub("***", text)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (AuthError, FunctionsError, PostgrestAPIError) as error:
+        raise ProductRefused(_said(error.message or "")) from error
+    except (OSError, TimeoutError, HTTPError) as error:
+        raise ProductUnreachable(f"SUPABASE_URL cannot be reached: {_said(str(error))}") from error
+
+
+def _said(message: str) -> str:
+    """What a server says, which may repeat what it was sent."""
+    return quoted(without_tokens(message), *(os.environ[name] for name in _SECRETS)) or "no reason given"

@@ -1,0 +1,66 @@
+"""How WAN's weights lie in a folder, told without a model library.
+
+The original layout is the one that WAN was published in: the transformer in one file, the VAE and the text encoder
+as PyTorch archives, and the tokenizer's folder. A VACE model needs no more than its transformer there, because all
+else is shared.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from ourvidz_worker.engines.volume.safetensors_header import DamagedFile, read_tensors
+
+Layout = Literal["diffusers", "original"]
+
+TRANSFORMER = "diffusion_pytorch_model.safetensors"
+VAE = "Wan2.1_VAE.pth"
+TEXT_ENCODER = "models_t5_umt5-xxl-enc-bf16.pth"
+TOKENIZER = "google/umt5-xxl"
+
+ORIGINAL_FILES = (TRANSFORMER, VAE, TEXT_ENCODER, TOKENIZER)
+ORIGINAL_VACE_FILES = (TRANSFORMER,)
+
+
+def layout_of(folder: Path) -> Layout | None:
+    """The layout of a whole model or of a VACE transformer; None for a folder that holds neither.
+
+    A transformer alone has the same file name in both layouts. In Diffusers' its configuration, which stands beside
+    it, names a class of Diffusers.
+    """
+    if (folder / "model_index.json").is_file() or transformer_folder(folder) is not None:
+        return "diffusers"
+    return "original" if any((folder / name).is_file() for name in (TRANSFORMER, VAE, TEXT_ENCODER)) else None
+
+
+def transformer_folder(folder: Path) -> Path | None:
+    """Where a Diffusers folder keeps the transformer: in a folder of its own, or all by itself."""
+    for candidate in (folder / "transformer", folder):
+        config = candidate / "config.json"
+        if config.is_file() and "Transformer3DModel" in config.read_text(encoding="utf-8", errors="replace"):
+            return candidate
+    return None
+
+
+def original_findings(folder: Path, files: Sequence[str] = ORIGINAL_FILES) -> Iterator[tuple[Path, str]]:
+    """Each of the files that is missing or damaged, with words that go on after its name."""
+    for name in files:
+        path = folder / name
+        if not path.exists():
+            yield path, "is missing"
+        elif path.is_file():
+            try:
+                check_whole(path)
+            except DamagedFile as damage:
+                yield path, str(damage)
+
+
+def check_whole(path: Path) -> None:
+    """Raises `DamagedFile` for weights that were cut off, told from what the file says about itself."""
+    if path.suffix == ".safetensors":
+        read_tensors(path)
+    elif not zipfile.is_zipfile(path):  # its directory stands at the end
+        raise DamagedFile("is truncated, or no PyTorch archive")

@@ -1,0 +1,1 @@
+"""The hub that public weights are downloaded from."""

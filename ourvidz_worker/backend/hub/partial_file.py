@@ -1,0 +1,87 @@
+"""A file that is still coming: beside its final place, and renamed only when it is whole."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from ourvidz_worker.errors import ConfigurationError
+
+
+class PartialFile:
+    """`<name>.part`, and `<name>.part.etag` with the version that its bytes belong to."""
+
+    def __init__(self, final: Path, file: FileIO) -> None:
+        self._final = final
+        self._path = part_of(final)
+        self._etag_path = self._path.with_name(f"{self._path.name}.etag")
+        self._file = file
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    @property
+    def etag(self) -> str | None:
+        return self._etag_path.read_text() if self.size and self._etag_path.is_file() else None
+
+    def begin(self, etag: str | None) -> None:
+        """Drop what is there: the bytes to come belong to this version."""
+        self._file.truncate(0)
+        self._etag_path.unlink(missing_ok=True)
+        if etag is not None:
+            self._etag_path.write_text(etag)
+
+    def append(self, content: bytes) -> None:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(self._file.fileno(), rest) :]
+
+    def sha256(self) -> str:
+        """Of what the disk gives back."""
+        self._file.seek(0)
+        return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    def discard(self) -> None:
+        self._path.unlink()
+        self._etag_path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Put the file in its place; what lies there under the final name is always whole."""
+        os.fsync(self._file.fileno())
+        self._path.replace(self._final)
+        self._etag_path.unlink(missing_ok=True)
+
+
+def part_of(final: Path) -> Path:
+    return final.with_name(f"{final.name}.part")
+
+
+@contextmanager
+def opened(final: Path) -> Iterator[PartialFile]:
+    """The partial file of `final`; raises `ConfigurationError` while another process downloads it."""
+    path = part_of(final)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("a+b", buffering=0) as file:
+            _lock(file, final)
+            # One that just finished has renamed what was opened here: it must not be touched any more.
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                yield PartialFile(final, file)
+                return
+
+
+def _lock(file: FileIO, final: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigurationError(f"another process downloads {final}: wait for it, or end it first") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.ENOLCK):  # some network volumes know no locks
+            raise

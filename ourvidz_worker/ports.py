@@ -86,7 +86,10 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """An encoded and checked picture or clip on disk; `width` and `height` in pixels, `seed` of this picture."""
+    """An encoded and checked picture or clip on disk; `width` and `height` in pixels, `seed` of this picture.
+
+    `thumbnail` shows it small; None where none was asked for or made.
+    """
 
     path: Path
     media_type: str
@@ -95,6 +98,32 @@ class Asset:
     height: int
     frames: int
     seed: int
+    thumbnail: Asset | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What an encoder made; `details` are its own entries for the result metadata."""
+
+    assets: tuple[Asset, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BucketLimit:
+    """What a bucket takes; None where nobody set a limit."""
+
+    limit_bytes: int | None = None
+    media_types: tuple[str, ...] | None = None
+
+    def holds(self, size: int) -> bool:
+        """Whether a file of this many bytes is small enough."""
+        return self.limit_bytes is None or size <= self.limit_bytes
+
+    def allows(self, media_type: str) -> bool:
+        """Whether files of this type are taken; the owner may have set a whole family, like `image/*`."""
+        family = f"{media_type.partition('/')[0]}/*"
+        return not self.media_types or media_type in self.media_types or family in self.media_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +209,9 @@ class AssetStore(Protocol):
         when the store stayed out of reach through all retries, and `ConfigurationError` for a wrong key.
         """
 
+    async def limit(self, bucket: str) -> BucketLimit:
+        """What a bucket takes, as its server tells, or the catalogue where that cannot be asked. Raises nothing."""
+
     async def close(self) -> None: ...
 
 
@@ -232,8 +264,13 @@ class Engine(Protocol):
 
 
 class MediaEncoder(Protocol):
-    def encode(self, request: GenerationRequest, generation: Generation, folder: Path) -> tuple[Asset, ...]:
-        """Write PNGs or one MP4 into `folder` and check each; raises `OutputInvalid`. Blocks."""
+    def encode(
+        self, request: GenerationRequest, generation: Generation, folder: Path, limit: BucketLimit
+    ) -> Encoded:
+        """Write PNGs or one MP4 into `folder`, within the limit if that can be done, and check each. Blocks.
+
+        Raises `OutputInvalid`, or `ConfigurationError` when files can no longer be signed.
+        """
 
 
 class PromptEnhancer(Protocol):

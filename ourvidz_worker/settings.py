@@ -18,6 +18,7 @@ from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.contract.storage_keys import StorageLayout
 from ourvidz_worker.control import WorkerName
+from ourvidz_worker.engines.media.options import Embeddable, SigningAlgorithm
 from ourvidz_worker.errors import ConfigurationError
 
 ModelSelection = Literal["real", "tiny", "testcard", "demo"]
@@ -30,13 +31,22 @@ _CURES = {
 }
 
 _HEADER_VALUE = re.compile(r"[ -~]+")
-_UNREPEATED = ("OURVIDZ_QWEN_TOKEN", "OURVIDZ_LANGUAGE_MODEL_KEY", "OURVIDZ_LANGUAGE_MODEL_URL", "OURVIDZ_ENHANCER_URL")
+_UNREPEATED = (
+    "OURVIDZ_QWEN_TOKEN",
+    "OURVIDZ_LANGUAGE_MODEL_KEY",
+    "OURVIDZ_LANGUAGE_MODEL_URL",
+    "OURVIDZ_ENHANCER_URL",
+    "OURVIDZ_C2PA_TIMESTAMP_URL",
+)
 _WHOLE = "whole_sentence"  # pydantic names a field whose default is wrong by our name, not the variable's
 _UNSIGNED: LiteralString = (
     "JOB_CALLBACK_SECRET is not set: profile 2026-02 signs its callbacks; set it as in the product's functions"
 )
 _UNKNOWN_CALLER: LiteralString = (
     "OURVIDZ_QWEN_TOKEN is not set: OURVIDZ_ENHANCER_URL names a qwen worker, which wants the token that it was given"
+)
+_HALF_SIGNED: LiteralString = (
+    "OURVIDZ_C2PA_CERTIFICATE and OURVIDZ_C2PA_KEY go together, and one of them is not set: set both, or neither"
 )
 
 
@@ -185,6 +195,13 @@ class Settings(QwenSettings):
 
     reference_hosts: Annotated[tuple[str, ...], NoDecode] = _ours("REFERENCE_HOSTS", ())
 
+    embed: Annotated[frozenset[Embeddable], NoDecode] = _ours("EMBED", frozenset())
+    thumbnails: Literal["on", "off"] = _ours("THUMBNAILS", "on")
+    c2pa_certificate: Path | None = _ours("C2PA_CERTIFICATE", None)
+    c2pa_key: Path | None = _ours("C2PA_KEY", None)
+    c2pa_algorithm: SigningAlgorithm = _ours("C2PA_ALGORITHM", "es256")
+    c2pa_timestamp_url: str | None = _ours("C2PA_TIMESTAMP_URL", None)
+
     spool_dir: Path = _ours("SPOOL", _state_folder("spool"))
     spool_reserve: int = _ours("SPOOL_RESERVE", 1024, ge=0)  # MiB
 
@@ -198,6 +215,23 @@ class Settings(QwenSettings):
     @classmethod
     def _parse_reference_hosts(cls, value: object) -> object:
         return parse_hosts(value) if isinstance(value, str) else value
+
+    @field_validator("embed", mode="before")
+    @classmethod
+    def _split_embed(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("c2pa_timestamp_url")
+    @classmethod
+    def _check_timestamp_url(cls, value: str | None) -> str | None:
+        return value and _address(value)
+
+    @field_validator("c2pa_key")
+    @classmethod
+    def _check_signing(cls, value: Path | None, known: ValidationInfo) -> Path | None:
+        if (value is None) != (known.data.get("c2pa_certificate") is None):
+            raise PydanticCustomError(_WHOLE, _HALF_SIGNED)
+        return value
 
     @field_validator("supabase_url", "supabase_service_key", "redis_rest_url", "redis_rest_token", mode="before")
     @classmethod

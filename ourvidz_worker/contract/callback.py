@@ -20,7 +20,10 @@ SIGNATURE_HEADER = "X-Callback-Signature"
 
 @dataclass(frozen=True, slots=True)
 class ReportedAsset:
-    """A stored picture or video: `key` inside its bucket, size in pixels, `duration` in seconds (videos)."""
+    """A stored picture or video: `key` inside its bucket, size in pixels, `duration` in seconds (videos).
+
+    `thumbnail_key` is None where no thumbnail lies in the bucket; profile 2025-07 has no place for it.
+    """
 
     key: str
     media: Media
@@ -28,6 +31,7 @@ class ReportedAsset:
     height: int
     seed: int
     duration: float | None = None
+    thumbnail_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +89,4 @@ def _asset(asset: ReportedAsset, profile: CallbackProfile) -> str | dict[str, An
     }
     if asset.duration is not None:
         metadata["duration"] = asset.duration
-    return {"type": asset.media, "url": asset.key, "thumbnail_url": None, "metadata": metadata}
+    return {"type": asset.media, "url": asset.key, "thumbnail_url": asset.thumbnail_key, "metadata": metadata}

@@ -13,6 +13,7 @@ ModelType = Literal["sdxl", "wan", "enhanced-7b"]
 
 MIB = 1024 * 1024
 MEDIA_TYPES: Mapping[Media, str] = {"image": "image/png", "video": "video/mp4"}
+THUMBNAIL_MEDIA_TYPE = "image/webp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,9 @@ def parse_catalogue(text: str) -> Catalogue:
     wan = _table(document, "wan")
     types = {name: _job_type(name, table, limits, wan) for name, table in _table(document, "types").items()}
     buckets = {
-        job_type.bucket: Bucket(job_type.bucket, job_type.bucket_limit_bytes, (job_type.media_type,))
+        job_type.bucket: Bucket(
+            job_type.bucket, job_type.bucket_limit_bytes, (job_type.media_type, THUMBNAIL_MEDIA_TYPE)
+        )
         for job_type in types.values()
     }
     buckets |= {name: _bucket(name, table) for name, table in _table(document, "buckets").items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Literal
 
 from ourvidz_worker.contract.job import Job
@@ -25,3 +26,8 @@ def storage_key(job: Job, index: int = 0, *, layout: StorageLayout = "current") 
     # Producers of this layout asked WAN for one still; a batch needs the index to stay apart.
     suffix = f"_{index}" if job.num_images > 1 else ""
     return f"{job.user_id}/{job.id}_{timestamp}{suffix}.png"
+
+
+def thumbnail_key(key: str) -> str:
+    """Beside the picture or video, in every layout: `{user}/{job}_0.png` has `{user}/{job}_0.thumb.webp`."""
+    return str(PurePosixPath(key).with_suffix(".thumb.webp"))

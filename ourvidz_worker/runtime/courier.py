@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
+from typing import Any, Final, TypeVar, cast
 
 import structlog
 
 from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.job import Job
+from ourvidz_worker.contract.storage_keys import thumbnail_key
 from ourvidz_worker.errors import BackendUnavailable, Fenced, WorkerError
-from ourvidz_worker.ports import AssetStore, JobReporter, JobRows
+from ourvidz_worker.ports import Asset, AssetStore, BucketLimit, JobReporter, JobRows
 from ourvidz_worker.runtime.result_metadata import failure_metadata, job_metadata
 from ourvidz_worker.runtime.spool import Result, Spool
 
+T = TypeVar("T")
 PROCESSING: Final = "processing"
 OVER = ("completed", "failed", "cancelled")
 LOOK_PAUSE = 2.0
@@ -23,6 +26,7 @@ PATIENT_TRIES = 4  # a look that one bad answer spoils may cost a generation, or
 # What is under way arrives within seconds, or about when gateways give a request up.
 SECOND_LOOKS = (1.0, 4.0, 10.0, 35.0)
 LAST_LOOK_SECONDS = 5.0
+THUMBNAIL_SECONDS = 8.0  # less than a worker that shuts down waits for a delivery
 
 
 class Courier:
@@ -63,15 +67,17 @@ class Courier:
             self._doubtful.add(job.id)
             raise
 
+    async def limit(self, bucket: str) -> BucketLimit:
+        """What a bucket takes, as far as that can be told now."""
+        return await self._store.limit(bucket)
+
     async def deliver(self, result: Result, *, doubtful: bool = False) -> None:
         """Raises `BackendRefused` when the far side refuses for good, `Retry` when it stayed out of reach."""
         self._guard()
-        uploads = (self._store.put(result.bucket, stored.key, stored.asset) for stored in result.assets)
-        # All uploads come to their end before an error goes on: none may write after the job was handed back.
-        for outcome in await asyncio.gather(*uploads, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-        await self.report(result.callback, doubtful=doubtful)
+        await _all(self._store.put(result.bucket, stored.key, stored.asset) for stored in result.assets)
+        thumbnails = await self._put_thumbnails(result)
+        assets = tuple(replace(asset, thumbnail_key=thumbnails.get(asset.key)) for asset in result.callback.assets)
+        await self.report(replace(result.callback, assets=assets), doubtful=doubtful)
 
     async def report(self, callback: Callback, *, doubtful: bool = False) -> None:
         """A final status; `doubtful` where an earlier delivery may have sent a `processing` that is still under way."""
@@ -92,6 +98,31 @@ class Courier:
         await self._store.close()
         await self._reporter.close()
         await self._rows.close()
+
+    async def _put_thumbnails(self, result: Result) -> dict[str, str]:
+        """The keys of the thumbnails that lie in the bucket now, by the keys of what they show.
+
+        They follow the assets, which wait for none of them: what cannot be had within seconds is left out, for no
+        thumbnail is worth another delivery.
+        """
+        small = {stored.key: stored.asset.thumbnail for stored in result.assets if stored.asset.thumbnail}
+        problems = await _all(self._put_thumbnail(result.bucket, *item) for item in small.items())
+        missing = {key: problem for key, problem in zip(small, problems, strict=True) if problem}
+        if missing:
+            first = next(iter(missing.values()))
+            structlog.get_logger().warning("thumbnails_left_out", count=len(missing), problem=first)
+        return {key: thumbnail_key(key) for key in small if key not in missing}
+
+    async def _put_thumbnail(self, bucket: str, key: str, thumbnail: Asset) -> str | None:
+        """What kept it from the bucket, or None."""
+        try:
+            async with asyncio.timeout(THUMBNAIL_SECONDS):
+                await self._store.put(bucket, thumbnail_key(key), thumbnail)
+        except TimeoutError:
+            return f"storage did not take it within {THUMBNAIL_SECONDS:g} s"
+        except (WorkerError, OSError) as error:
+            return str(error)
+        return None
 
     def _remember(self, callback: Callback) -> None:
         try:
@@ -131,6 +162,15 @@ class Courier:
             await self._reporter.report(callback)
         except (WorkerError, Fenced) as error:
             log.warning("late_start_not_undone", job_id=callback.job_id, problem=str(error))
+
+
+async def _all(uploads: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All come to their end before an error goes on: none may write after the job was handed back."""
+    outcomes = await asyncio.gather(*uploads, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return cast(list[T], outcomes)
 
 
 def failure(job_id: str, error: WorkerError, *, attempt: int, job: Job | None = None) -> Callback:

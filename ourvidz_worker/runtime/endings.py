@@ -164,7 +164,8 @@ class Endings:
         """What was generated waits in memory until the disk has room for it."""
         while True:
             try:
-                return await self._studio.finish(drawn)
+                limit = await self._courier.limit(drawn.request.job.bucket)
+                return await self._studio.finish(drawn, limit)
             except OSError as error:
                 if error.errno not in NO_ROOM:
                     raise

@@ -104,8 +104,8 @@ class Spool:
         """Make the result durable; it counts as finished only once the manifest has its final name."""
         folder = _place(self._results, result.callback.job_id)
         with self._writing():
-            for stored in result.assets:
-                durable.flush(stored.asset.path)
+            for path in _files(result):
+                durable.flush(path)
             durable.write(folder / _MANIFEST, json.dumps(_to_json(result)))
             durable.flush(self._results)
 
@@ -253,12 +253,18 @@ def _read(folder: Path) -> Result | None:
         result = _from_json(json.loads((folder / _MANIFEST).read_text(encoding="utf-8")), folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    whole = all(_size(stored.asset.path) == stored.asset.bytes for stored in result.assets)
-    return result if whole else None
+    return result if all(_is_whole(stored.asset) for stored in result.assets) else None
 
 
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+def _is_whole(asset: Asset) -> bool:
+    return asset.path.is_file() and asset.path.stat().st_size == asset.bytes
+
+
+def _files(result: Result) -> Iterator[Path]:
+    for stored in result.assets:
+        yield stored.asset.path
+        if stored.asset.thumbnail is not None:
+            yield stored.asset.thumbnail.path
 
 
 def _touched_at(path: Path) -> float:
@@ -273,11 +279,14 @@ def _touched_at(path: Path) -> float:
 def _to_json(result: Result) -> dict[str, Any]:
     return {
         "bucket": result.bucket,
-        "assets": [
-            {"key": stored.key, **asdict(stored.asset), "path": stored.asset.path.name} for stored in result.assets
-        ],
+        "assets": [{"key": stored.key, **_asset_to_json(stored.asset)} for stored in result.assets],
         "callback": asdict(result.callback),
     }
+
+
+def _asset_to_json(asset: Asset) -> dict[str, Any]:
+    thumbnail = _asset_to_json(asset.thumbnail) if asset.thumbnail else None
+    return {**asdict(asset), "path": asset.path.name, "thumbnail": thumbnail}
 
 
 def _from_json(document: dict[str, Any], folder: Path) -> Result:
@@ -286,8 +295,16 @@ def _from_json(document: dict[str, Any], folder: Path) -> Result:
     return Result(
         bucket=document["bucket"],
         assets=tuple(
-            StoredAsset(entry.pop("key"), Asset(**{**entry, "path": folder / Path(entry["path"]).name}))
-            for entry in document["assets"]
+            StoredAsset(entry.pop("key"), _asset_from_json(entry, folder)) for entry in document["assets"]
         ),
         callback=replace(callback, assets=reported),
     )
+
+
+def _asset_from_json(entry: dict[str, Any], folder: Path) -> Asset:
+    """Manifests of earlier versions know no thumbnails, and a damaged one is not worth its picture."""
+    small = entry.get("thumbnail")
+    thumbnail = _asset_from_json(small, folder) if small else None
+    if thumbnail is not None and not _is_whole(thumbnail):
+        thumbnail = None
+    return Asset(**{**entry, "path": folder / Path(entry["path"]).name, "thumbnail": thumbnail})

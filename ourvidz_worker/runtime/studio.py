@@ -16,6 +16,7 @@ from ourvidz_worker.contract.storage_keys import StorageLayout, storage_key
 from ourvidz_worker.errors import ConfigurationError, ReferenceUnreachable, Retry
 from ourvidz_worker.ports import (
     Asset,
+    BucketLimit,
     Engine,
     Generation,
     GenerationRequest,
@@ -126,19 +127,20 @@ class Studio:
         enhanced = enhancement.prompt if enhancement and enhancement.enhanced else None
         return Drawn(request, generation, metadata, enhanced)
 
-    async def finish(self, drawn: Drawn) -> Result:
-        """Encode and check what was drawn and put it on disk with the callback to send."""
+    async def finish(self, drawn: Drawn, limit: BucketLimit) -> Result:
+        """Encode and check what was drawn and put it on disk with the callback to send; `limit` is its bucket's."""
         job = drawn.request.job
         folder = self._spool.folder(job.id)
-        assets = await asyncio.to_thread(self._encoder.encode, drawn.request, drawn.generation, folder)
+        encoded = await asyncio.to_thread(self._encoder.encode, drawn.request, drawn.generation, folder, limit)
         stored = tuple(
-            StoredAsset(storage_key(job, index, layout=self._layout), asset) for index, asset in enumerate(assets)
+            StoredAsset(storage_key(job, index, layout=self._layout), asset)
+            for index, asset in enumerate(encoded.assets)
         )
         callback = Callback(
             job_id=job.id,
             status="completed",
             assets=tuple(_reported(job, item.key, item.asset) for item in stored),
-            metadata=drawn.metadata,
+            metadata={**encoded.details, **drawn.metadata},
             enhanced_prompt=drawn.enhanced_prompt,
         )
         result = Result(bucket=job.bucket, assets=stored, callback=callback)

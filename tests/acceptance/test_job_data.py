@@ -179,7 +179,9 @@ class TestDataStaysData:
         for job_id in scene.texts:
             row = scene.row(job_id)
             video = CATALOGUE[row["job_type"]].media == "video"
-            names = [f"{job_id}.mp4"] if video else [f"{job_id}_{index}.png" for index in range(len(row["assets"]))]
+            stems = [job_id] if video else [f"{job_id}_{index}" for index in range(len(row["assets"]))]
+            endings = ("mp4" if video else "png", "thumb.webp")
+            names = [f"{stem}.{ending}" for stem in stems for ending in endings]
             expected |= {(row["job_type"], f"{row['user_id']}/{name}") for name in names}
         stored = {(row["bucket_id"], row["name"]) for row in scene.running.backend._database.select("objects")}
         assert stored == expected

@@ -98,9 +98,9 @@ class Scene:
         return row
 
     def pictures(self, job_id: str) -> list[Image.Image]:
-        """Every object in Storage that belongs to the job, decoded."""
+        """Every picture in Storage that belongs to the job, decoded; thumbnails are none."""
         backend = self.product.backend.backend
-        objects = backend._database.select("objects", "name LIKE ?", [f"%{job_id}%"])
+        objects = backend._database.select("objects", "name LIKE ?", [f"%{job_id}%.png"])
         files = [backend.file(row["bucket_id"], row["name"]) for row in objects]
         return [Image.open(file, formats=["PNG"]).convert("RGB") for file in files]
 

@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ourvidz_worker.engines.media.encoder import FileEncoder, check_mp4, check_png
+from ourvidz_worker.engines.media.checks import check_mp4, check_png
+from ourvidz_worker.engines.media.encoder import FileEncoder
 from ourvidz_worker.errors import OutputInvalid
-from ourvidz_worker.ports import Generation, GenerationRequest
+from ourvidz_worker.ports import Asset, BucketLimit, Generation, GenerationRequest
 
 MakeRequest = Callable[..., GenerationRequest]
+
+
+def encode(request: GenerationRequest, generation: Generation, folder: Path) -> tuple[Asset, ...]:
+    return FileEncoder("fake-model").encode(request, generation, folder, BucketLimit()).assets
 
 
 def frames_of(count: int, height: int = 256, width: int = 256) -> Any:
@@ -31,7 +36,7 @@ def frames_of(count: int, height: int = 256, width: int = 256) -> Any:
 def test_images_come_back_pixel_by_pixel_with_their_seeds(make_request: MakeRequest, tmp_path: Path) -> None:
     frames = frames_of(3)
     request = make_request("sdxl_image_fast", num_images=3, seed=40)
-    assets = FileEncoder().encode(request, Generation(frames, {}), tmp_path)
+    assets = encode(request, Generation(frames, {}), tmp_path)
     assert [asset.seed for asset in assets] == [40, 41, 42]
     for asset, pixels in zip(assets, frames, strict=True):
         assert np.array_equal(np.asarray(Image.open(asset.path)), pixels)
@@ -45,7 +50,7 @@ def test_a_clip_is_h264_at_16_fps_with_its_index_in_front(
 ) -> None:
     frames = frames_of(count, width=320)
     request = make_request("video_fast", num_frames=count, width=320)
-    [asset] = FileEncoder().encode(request, Generation(frames, {}), tmp_path)
+    [asset] = encode(request, Generation(frames, {}), tmp_path)
     with av.open(str(asset.path)) as container:
         stream = container.streams.video[0]
         assert stream.average_rate == 16
@@ -73,13 +78,13 @@ def test_frames_that_are_not_what_the_job_asked_for_are_refused(
     make_request: MakeRequest, tmp_path: Path, frames: Any
 ) -> None:
     with pytest.raises(OutputInvalid, match="were asked for"):
-        FileEncoder().encode(make_request("image_fast"), Generation(frames, {}), tmp_path)
+        encode(make_request("image_fast"), Generation(frames, {}), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_picture_is_refused(make_request: MakeRequest, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
-    [asset] = FileEncoder().encode(make_request("image_fast"), Generation(noise, {}), tmp_path)
+    [asset] = encode(make_request("image_fast"), Generation(noise, {}), tmp_path)
     whole = asset.path.read_bytes()
     asset.path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(OutputInvalid, match="does not decode"):
@@ -102,7 +107,7 @@ def test_a_picture_of_another_size_or_mode_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_or_short_clip_is_refused(make_request: MakeRequest, tmp_path: Path) -> None:
     request = make_request("video_fast")
-    [asset] = FileEncoder().encode(request, Generation(frames_of(9), {}), tmp_path)
+    [asset] = encode(request, Generation(frames_of(9), {}), tmp_path)
     with pytest.raises(OutputInvalid, match="where"):
         check_mp4(asset.path, 256, 256, 8)
     with pytest.raises(OutputInvalid, match="where"):
@@ -113,11 +118,11 @@ def test_a_damaged_or_short_clip_is_refused(make_request: MakeRequest, tmp_path:
 
 
 def test_several_threads_may_encode_at_once(make_request: MakeRequest, tmp_path: Path) -> None:
-    def encode(index: int) -> int:
+    def encoded(index: int) -> int:
         folder = tmp_path / str(index)
         folder.mkdir()
-        [asset] = FileEncoder().encode(make_request("video_fast"), Generation(frames_of(9), {}), folder)
+        [asset] = encode(make_request("video_fast"), Generation(frames_of(9), {}), folder)
         return asset.frames
 
     with ThreadPoolExecutor(4) as threads:
-        assert list(threads.map(encode, range(4))) == [9] * 4
+        assert list(threads.map(encoded, range(4))) == [9] * 4

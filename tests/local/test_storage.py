@@ -68,7 +68,7 @@ class TestSupabaseClient:
 
     def test_buckets_have_the_limits_of_the_catalogue(self, supabase: Client) -> None:
         bucket = supabase.storage.get_bucket("video_high")
-        assert (bucket.file_size_limit, bucket.allowed_mime_types) == (200 * MIB, ["video/mp4"])
+        assert (bucket.file_size_limit, bucket.allowed_mime_types) == (200 * MIB, ["video/mp4", "image/webp"])
         assert supabase.storage.get_bucket("videos").public
         assert len(supabase.storage.list_buckets()) == 14
         supabase.storage.create_bucket("mine", options={"public": True, "file_size_limit": 10})

@@ -12,7 +12,7 @@ from ourvidz_worker.backend.retrying import Sleep, retrying
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable
-from ourvidz_worker.ports import Asset, Generation, GenerationRequest
+from ourvidz_worker.ports import Asset, BucketLimit, Generation, GenerationRequest
 from ourvidz_worker.runtime.interrupter import Interrupter
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
@@ -71,7 +71,7 @@ class ModelStudio(Studio):
             self._oracle.generation_ended(self._process, job.id)
         return Drawn(GenerationRequest(job, job.prompt, 7), Generation(_NO_FRAMES, {}), {}, None)
 
-    async def finish(self, drawn: Drawn) -> Result:
+    async def finish(self, drawn: Drawn, limit: BucketLimit) -> Result:
         job = drawn.request.job
         folder = self._spool.folder(job.id)
         await asyncio.sleep(self._random.uniform(0.1, 2))
@@ -99,6 +99,9 @@ class ModelStore:
             raise BackendRefused(f"{asset.path} has another size")
         patiently = retrying({BackendUnavailable: _RETRY_SECONDS}, sleep=self._sleep)
         await patiently(self._send, f"{STORAGE_PATH}{bucket}/{key}", asset)
+
+    async def limit(self, bucket: str) -> BucketLimit:
+        return BucketLimit()
 
     async def close(self) -> None:
         await self._http.aclose()

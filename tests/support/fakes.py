@@ -5,21 +5,23 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ourvidz_worker.contract.callback import Callback
-from ourvidz_worker.contract.catalogue import JobType
+from ourvidz_worker.contract.catalogue import THUMBNAIL_MEDIA_TYPE, JobType
 from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.control import Message
 from ourvidz_worker.errors import BackendUnavailable, ContentRefused, EnhancementFailed
 from ourvidz_worker.ports import (
     Asset,
     Begun,
+    BucketLimit,
     Claim,
+    Encoded,
     Generation,
     GenerationRequest,
     GpuMemory,
@@ -196,13 +198,17 @@ class FakeEngine:
 
 
 class FakeEncoder:
-    """Writes small files whose content tells job and seed apart."""
+    """Writes small files whose content tells job and seed apart, with `thumbnails` where a story is about them."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
         self.gate: Gate | None = None
+        self.thumbnails = False
+        self.details: dict[str, Any] = {}
+        self.limits: list[BucketLimit] = []
 
-    def encode(self, request: GenerationRequest, generation: Generation, folder: Path) -> tuple[Asset, ...]:
+    def encode(self, request: GenerationRequest, generation: Generation, folder: Path, limit: BucketLimit) -> Encoded:
+        self.limits.append(limit)
         gate, self.gate = self.gate, None
         if gate:
             gate.stop_here()
@@ -210,7 +216,8 @@ class FakeEncoder:
             raise self.errors.pop(0)
         job = request.job
         frames = len(generation.frames) if job.is_video else 1
-        return tuple(_write(folder / str(seed), request, seed, frames) for seed in job.seeds(request.seed))
+        assets = (_write(folder / str(seed), request, seed, frames) for seed in job.seeds(request.seed))
+        return Encoded(tuple(map(with_thumbnail, assets) if self.thumbnails else assets), self.details)
 
 
 def _write(path: Path, request: GenerationRequest, seed: int, frames: int) -> Asset:
@@ -219,17 +226,29 @@ def _write(path: Path, request: GenerationRequest, seed: int, frames: int) -> As
     return Asset(path, job.type.media_type, path.stat().st_size, job.width, job.height, frames, seed)
 
 
+def with_thumbnail(asset: Asset) -> Asset:
+    """The asset with a small file beside it."""
+    path = asset.path.with_name(f"{asset.path.name}.small")
+    path.write_text(f"small {asset.seed}", encoding="utf-8")
+    thumbnail = Asset(path, THUMBNAIL_MEDIA_TYPE, path.stat().st_size, 1, 1, 1, asset.seed)
+    return replace(asset, thumbnail=thumbnail)
+
+
 class FakeStore:
     """Keeps the bytes that each key holds."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.files: dict[tuple[str, str], bytes] = {}
+        self.limits: dict[str, BucketLimit] = {}
         self.closed = False
 
     async def put(self, bucket: str, key: str, asset: Asset) -> None:
         await self.script.begin("put", f"put {key}")
         self.files[bucket, key] = asset.path.read_bytes()
+
+    async def limit(self, bucket: str) -> BucketLimit:
+        return self.limits.get(bucket, BucketLimit())
 
     async def close(self) -> None:
         self.closed = True

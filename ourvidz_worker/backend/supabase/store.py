@@ -17,7 +17,7 @@ from ourvidz_worker.backend.supabase.resumable_upload import ResumableUpload
 from ourvidz_worker.backend.supabase.storage_errors import Target
 from ourvidz_worker.contract.catalogue import Bucket
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable
-from ourvidz_worker.ports import Asset
+from ourvidz_worker.ports import Asset, BucketLimit
 
 LARGEST_SINGLE_REQUEST = 6 * 1024 * 1024
 _CONNECT_SECONDS = 5.0
@@ -63,14 +63,24 @@ class SupabaseStore:
         if size == 0 or size != asset.bytes:
             # The store would take an empty file as a good one (contract section 4).
             raise BackendRefused(f"{asset.path} has {size} bytes instead of {asset.bytes}; it is not uploaded")
-        await self._limits.check(bucket, asset)
+        try:
+            await self._limits.check(bucket, asset)
+            await self._send(target, asset)
+        except BackendRefused:
+            self._limits.forget(bucket)
+            raise
+
+    async def limit(self, bucket: str) -> BucketLimit:
+        return await self._limits.of(bucket)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _send(self, target: Target, asset: Asset) -> None:
         if asset.bytes > LARGEST_SINGLE_REQUEST:
             await self._send_in_chunks(target, asset)
         else:
             await self._patiently(target, partial(self._send_at_once, target, asset))
-
-    async def close(self) -> None:
-        await self._http.aclose()
 
     async def _send_at_once(self, target: Target, asset: Asset) -> None:
         content = await asyncio.to_thread(asset.path.read_bytes)

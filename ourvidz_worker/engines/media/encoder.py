@@ -1,94 +1,135 @@
-"""Frames become files: PNG for stills, H.264 in MP4 for clips, each decoded again before it may be sent."""
+"""Frames become files: PNG for stills, MP4 for clips, each marked and decoded again before it may be sent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import av
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+import structlog
 
+from ourvidz_worker.contract.catalogue import THUMBNAIL_MEDIA_TYPE
 from ourvidz_worker.contract.job import Job
+from ourvidz_worker.engines.media.checks import check_frames, check_mp4, check_png, check_webp
+from ourvidz_worker.engines.media.clips import Clip
+from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, Embeddable, MediaOptions
+from ourvidz_worker.engines.media.pictures import BEST_COMPRESSION, FAST_COMPRESSION, write_png, write_thumbnail
+from ourvidz_worker.engines.media.provenance import xmp_packet
+from ourvidz_worker.engines.media.reduction import reduced
 from ourvidz_worker.errors import OutputInvalid
-from ourvidz_worker.ports import Asset, Generation, GenerationRequest
+from ourvidz_worker.ports import Asset, BucketLimit, Encoded, Generation, GenerationRequest
 
 if TYPE_CHECKING:
     from ourvidz_worker.ports import Pixels
 
-PNG_COMPRESSION = 3  # of 9: a quarter larger than the best, several times faster
-H264_OPTIONS = {"crf": "18", "preset": "fast"}
-
 
 class FileEncoder:
-    """Writes PNGs or one MP4 and checks what it wrote. Holds no state: usable from any thread."""
+    """Writes PNGs or one MP4 with their thumbnails and checks what it wrote; usable from any thread.
 
-    def encode(self, request: GenerationRequest, generation: Generation, folder: Path) -> tuple[Asset, ...]:
-        """Write the assets of a job into `folder`; raises `OutputInvalid` when one does not come out right."""
-        job = request.job
-        check_frames(job, generation.frames)
+    Raises `ConfigurationError` when it shall sign and cannot.
+    """
+
+    def __init__(self, model_name: str, options: MediaOptions = DEFAULT_OPTIONS) -> None:
+        self._model_name = model_name
+        self._options = options
+        self._signer = None
+        if options.signing is not None:
+            from ourvidz_worker.engines.media.signing import ManifestSigner  # noqa: PLC0415 - brings a native library
+
+            self._signer = ManifestSigner(options.signing)
+
+    def encode(self, request: GenerationRequest, generation: Generation, folder: Path, limit: BucketLimit) -> Encoded:
+        """Write the assets of a job into `folder`; one that no encoding makes small enough stays too large.
+
+        Raises `OutputInvalid` when one does not come out right, `ConfigurationError` when none can be signed any more.
+        """
+        job, frames = request.job, generation.frames
+        check_frames(job, frames)
+        thumbnails = self._wants_thumbnails(job, limit)
         if job.is_video:
-            return (_clip(job, generation.frames, request.seed, folder / "video.mp4"),)
-        return tuple(
-            _still(job, pixels, seed, folder / f"{index}.png")
-            for index, (pixels, seed) in enumerate(zip(generation.frames, job.seeds(request.seed), strict=True))
+            return self._clip(request, frames, folder / "video.mp4", limit, thumbnails=thumbnails)
+        stills = (
+            self._still(request, pixels, seed, folder / f"{index}.png", limit, thumbnails=thumbnails)
+            for index, (pixels, seed) in enumerate(zip(frames, job.seeds(request.seed), strict=True))
         )
+        return Encoded(tuple(stills))
 
+    def _still(
+        self,
+        request: GenerationRequest,
+        pixels: Pixels,
+        seed: int,
+        path: Path,
+        limit: BucketLimit,
+        *,
+        thumbnails: bool,
+    ) -> Asset:
+        job, xmp = request.job, self._xmp(request, seed)
+        for compression in (FAST_COMPRESSION, BEST_COMPRESSION):
+            write_png(pixels, path, xmp, compression=compression)
+            self._sign(job.type.media_type, path)
+            if limit.holds(path.stat().st_size):
+                break
+        check_png(path, job.width, job.height)
+        thumbnail = self._thumbnail(pixels, path, xmp, seed) if thumbnails else None
+        return Asset(path, job.type.media_type, path.stat().st_size, job.width, job.height, 1, seed, thumbnail)
 
-def check_frames(job: Job, frames: Pixels) -> None:
-    """An engine's output must be what the job asked for, to the pixel; raises `OutputInvalid`."""
-    count = job.num_frames if job.is_video else job.num_images
-    expected = (count, job.height, job.width, 3)
-    if frames.shape != expected or frames.dtype != np.uint8:
-        raise OutputInvalid(
-            f"the engine made {frames.dtype} pixels of shape {frames.shape} where uint8 pixels of shape "
-            f"{expected} were asked for"
-        )
+    def _clip(
+        self, request: GenerationRequest, frames: Pixels, path: Path, limit: BucketLimit, *, thumbnails: bool
+    ) -> Encoded:
+        job, xmp = request.job, self._xmp(request, request.seed)
+        media_type, count = job.type.media_type, len(frames)
+        clip = Clip(frames, job.type.fps, xmp)
+        clip.write(path)
+        self._sign(media_type, path)
+        details = self._fit(clip, path, limit, media_type)
+        check_mp4(path, job.width, job.height, count)
+        thumbnail = self._thumbnail(frames[count // 2], path, xmp, request.seed) if thumbnails else None
+        size = path.stat().st_size
+        return Encoded((Asset(path, media_type, size, job.width, job.height, count, request.seed, thumbnail),), details)
 
+    def _fit(self, clip: Clip, path: Path, limit: BucketLimit, media_type: str) -> Mapping[str, Any]:
+        """Make the file small enough if that can be done; returns what the result metadata says of it."""
+        size = path.stat().st_size
+        if limit.limit_bytes is None or limit.holds(size):
+            return {}
+        log = structlog.get_logger().bind(bytes=size, limit_bytes=limit.limit_bytes)
+        if not reduced(clip, path, limit.limit_bytes, partial(self._sign, media_type)):
+            log.warning("video_too_large")
+            return {}
+        bit_rate = round(path.stat().st_size * 8 / clip.seconds)
+        log.info("video_bitrate_reduced", bit_rate=bit_rate)
+        return {"video_bitrate_reduced": True, "video_bit_rate": bit_rate}
 
-def check_png(path: Path, width: int, height: int) -> None:
-    """Decode a PNG in full; raises `OutputInvalid` when it is damaged or not RGB of this size in pixels."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            image.load()
-            found = (image.mode, *image.size)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise OutputInvalid(f"the picture {path.name} does not decode: {error}") from error
-    if found != ("RGB", width, height):
-        raise OutputInvalid(f"the picture {path.name} is {found} where ('RGB', {width}, {height}) was written")
+    def _wants_thumbnails(self, job: Job, limit: BucketLimit) -> bool:
+        allowed = limit.allows(THUMBNAIL_MEDIA_TYPE)
+        if self._options.thumbnails and not allowed:
+            problem = f"bucket {job.bucket} takes no {THUMBNAIL_MEDIA_TYPE}: allow it in the bucket's settings"
+            structlog.get_logger().info("thumbnails_left_out", problem=problem)
+        return self._options.thumbnails and allowed
 
+    def _thumbnail(self, pixels: Pixels, path: Path, xmp: str, seed: int) -> Asset | None:
+        small = path.with_suffix(".thumb.webp")
+        width, height = write_thumbnail(pixels, small, xmp)
+        try:
+            self._sign(THUMBNAIL_MEDIA_TYPE, small)
+            check_webp(small, width, height)
+        except OutputInvalid as error:  # not worth the picture that it shows
+            structlog.get_logger().warning("thumbnails_left_out", problem=str(error))
+            return None
+        return Asset(small, THUMBNAIL_MEDIA_TYPE, small.stat().st_size, width, height, 1, seed)
 
-def check_mp4(path: Path, width: int, height: int, frames: int) -> None:
-    """Decode an MP4 in full; raises `OutputInvalid` when codec, size in pixels or frame count is off."""
-    try:
-        with av.open(str(path)) as container:
-            context = container.streams.video[0].codec_context
-            decoded = sum(1 for _ in container.decode(video=0))
-            found = (context.name, context.pix_fmt, context.width, context.height, decoded)
-    except (OSError, ValueError, IndexError) as error:
-        raise OutputInvalid(f"the clip {path.name} does not decode: {error}") from error
-    expected = ("h264", "yuv420p", width, height, frames)
-    if found != expected:
-        raise OutputInvalid(f"the clip {path.name} is {found} where {expected} was written")
+    def _sign(self, media_type: str, path: Path) -> None:
+        if self._signer is not None:
+            self._signer.sign(path, media_type)
 
-
-def _still(job: Job, pixels: Pixels, seed: int, path: Path) -> Asset:
-    Image.fromarray(pixels).save(path, format="PNG", compress_level=PNG_COMPRESSION)
-    check_png(path, job.width, job.height)
-    return _asset(job, path, frames=1, seed=seed)
-
-
-def _clip(job: Job, frames: Pixels, seed: int, path: Path) -> Asset:
-    # faststart moves the index to the front, so that a browser plays while it loads; it needs a real file.
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=job.type.fps, options=H264_OPTIONS)
-        stream.width, stream.height, stream.pix_fmt = job.width, job.height, "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    check_mp4(path, job.width, job.height, len(frames))
-    return _asset(job, path, frames=len(frames), seed=seed)
-
-
-def _asset(job: Job, path: Path, *, frames: int, seed: int) -> Asset:
-    return Asset(path, job.type.media_type, path.stat().st_size, job.width, job.height, frames, seed)
+    def _xmp(self, request: GenerationRequest, seed: int) -> str:
+        job = request.job
+        known: dict[Embeddable, str] = {
+            "prompt": request.prompt,
+            "user_id": job.user_id,
+            "job_id": job.id,
+            "seed": str(seed),
+        }
+        return xmp_packet(self._model_name, {name: known[name] for name in known if name in self._options.embed})

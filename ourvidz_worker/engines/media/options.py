@@ -1,0 +1,34 @@
+"""What an operator may choose about files; imports nothing, so that settings and doors may read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+Embeddable = Literal["prompt", "user_id", "job_id", "seed"]
+EMBEDDABLE: tuple[Embeddable, ...] = get_args(Embeddable)
+
+SigningAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """PEM files: the chain with the signing certificate first, and its key. `timestamp_url` is an RFC 3161 service."""
+
+    certificate: Path
+    key: Path
+    algorithm: SigningAlgorithm = "es256"
+    timestamp_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaOptions:
+    """`embed` is what files may say about their job; without `signing` they carry no C2PA manifest."""
+
+    embed: frozenset[Embeddable] = field(default_factory=frozenset)
+    thumbnails: bool = True
+    signing: Signing | None = None
+
+
+DEFAULT_OPTIONS = MediaOptions()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ourvidz_worker.contract.catalogue import JobType
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.fitting import cover_crop
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 BARS = ((192, 192, 192), (192, 192, 0), (0, 192, 192), (0, 192, 0), (192, 0, 192), (192, 0, 0), (0, 0, 192))
 INK = (245, 245, 245)
-STYLE = {"sdxl": "sharp focus, highly detailed", "wan": "smooth camera movement, natural light"}
 
 
 class TestCardEngine:
@@ -44,15 +42,6 @@ class TestCardEngine:
             on_step(step + 1, job.num_inference_steps)
         frames = _clip(request) if job.is_video else _stills(request)
         return Generation(frames, {"engine": self.model_name})
-
-
-class TestCardEnhancer:
-    """Appends a fixed style to the prompt, so that an enhanced job shows an enhanced prompt."""
-
-    __test__ = False
-
-    async def enhance(self, prompt: str, job_type: JobType, *, seed: int, time_limit: float) -> str:  # noqa: ARG002
-        return f"{prompt}, {STYLE[job_type.model_family]}"
 
 
 def _stills(request: GenerationRequest) -> Pixels:

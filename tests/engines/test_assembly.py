@@ -25,6 +25,7 @@ assert not (heavy | {"numpy", "av", "PIL"}) & set(sys.modules), "importing the m
 models = model_config.parse_models(Path("configs/models.toml").read_text())
 weights.missing_weights(models, Path("nowhere"), "wan")
 assembly.assemble("wan", selection="testcard", models=models, models_dir=Path(), cache_dir=Path(), prompts={})
+assembly.assemble_language(selection="testcard", models=models, models_dir=Path(), cache_dir=Path())
 assert not heavy & set(sys.modules), "assembling the test card"
 """
 
@@ -54,9 +55,3 @@ def test_missing_real_weights_stop_the_engine_and_are_never_replaced(
 def test_trained_small_models_come_with_another_version(models: ModelsConfig, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no trained small models ship with this version"):
         assemble("sdxl", selection="demo", models=models, models_dir=tmp_path, cache_dir=tmp_path, prompts={})
-
-
-def test_missing_templates_are_all_named_when_engines_are_chosen(models: ModelsConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        assemble("wan", selection="tiny", models=models, models_dir=tmp_path, cache_dir=tmp_path, prompts={})
-    assert len(caught.value.problems) == 3

@@ -1,20 +1,17 @@
-"""The small rules: fitting, the canvas, steering, templates, answers, and the embedding cache."""
+"""The small rules: fitting, the canvas, steering, and the embedding cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.embedding_cache import EmbeddingCache
 from ourvidz_worker.engines.fitting import cover_crop
-from ourvidz_worker.engines.language.answers import clean_answer
-from ourvidz_worker.engines.language.templates import Templates, wan_negative
 from ourvidz_worker.engines.steering import Steering, steering
-from ourvidz_worker.errors import BadJob, ConfigurationError, EnhancementFailed
+from ourvidz_worker.errors import BadJob
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 
 MakeRequest = Callable[..., GenerationRequest]
@@ -96,85 +93,6 @@ def test_more_references_than_this_version_can_use_are_a_bad_job(
     with pytest.raises(BadJob, match=r"2 references \(style, character\)") as caught:
         steering(make_request(name, references=references), "img2img")
     assert caught.value.field == "reference_image_url"
-
-
-def test_each_family_and_medium_has_its_own_template(catalogue: Catalogue, prompts: Mapping[str, str]) -> None:
-    templates = Templates(prompts)
-    image = templates.for_type(catalogue["image7b_fast_enhanced"]).system
-    video = templates.for_type(catalogue["video7b_fast_enhanced"]).system
-    sdxl = templates.for_type(catalogue["sdxl_image_fast"]).system
-    assert "77 tokens" in sdxl
-    assert "no movement of the camera" in image
-    assert "motion" in video
-    assert "camera" in video
-
-
-@pytest.mark.parametrize(
-    ("text", "finding"),
-    [
-        ("", "missing or empty"),
-        ("system = [", "not valid TOML"),
-        ('system = "x"', "it must hold"),
-        ('max_characters = 5\nsystem = " "', "it must hold"),
-        ('max_characters = 5\nsystem = "x"\nother = 1', "it must hold"),
-        ('max_characters = 0\nsystem = "x"', "max_characters = 0 in prompts/wan_video.toml is wrong"),
-    ],
-)
-def test_a_wrong_template_is_named(prompts: Mapping[str, str], text: str, finding: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        Templates({**prompts, "wan_video": text})
-    assert "prompts/wan_video.toml" in str(caught.value)
-    assert finding in str(caught.value)
-
-
-def test_wan_s_negative_prompt_is_the_published_one(prompts: Mapping[str, str]) -> None:
-    assert wan_negative(prompts).startswith("色调艳丽")
-    assert wan_negative(prompts).endswith("倒着走")
-    with pytest.raises(ConfigurationError, match=r"prompts/wan_negative\.txt is missing"):
-        wan_negative({})
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "A fox in the snow.",
-        "  A fox\n in\tthe  snow. ",
-        '"A fox in the snow."',
-        "“A fox in the snow.”",
-        "Enhanced prompt: A fox in the snow.",
-        "**Enhanced Prompt:** A fox in the snow.",
-        'Prompt: "A fox in the snow."',
-        "Here is the rewritten prompt:\n\nA fox in the snow.",
-        'Sure! Here\'s an improved version for the WAN video model: "A fox in the snow."',
-        "A fox\u0000 in the \ufffdsnow.",
-    ],
-)
-def test_an_answer_is_reduced_to_the_prompt(answer: str) -> None:
-    assert clean_answer(answer, 100) == "A fox in the snow."
-
-
-@pytest.mark.parametrize(
-    "prompt",
-    [
-        "Here is a lighthouse: white, tall, at dawn",
-        'A sign that says "open"',
-        "A prompt clerk: tidy desk, morning light",
-    ],
-)
-def test_a_prompt_with_colons_or_quotation_marks_keeps_them(prompt: str) -> None:
-    assert clean_answer(prompt, 100) == prompt
-
-
-@pytest.mark.parametrize("answer", ["", "  \n", '""', "Enhanced prompt:", "\u0000\ufffd"])
-def test_an_empty_answer_is_a_failure(answer: str) -> None:
-    with pytest.raises(EnhancementFailed, match="nothing"):
-        clean_answer(answer, 100)
-
-
-def test_an_answer_that_is_too_long_is_a_failure() -> None:
-    assert clean_answer("x" * 100, 100) == "x" * 100
-    with pytest.raises(EnhancementFailed, match="has 101 characters where at most 100"):
-        clean_answer("x" * 101, 100)
 
 
 def test_a_text_is_encoded_once_while_it_is_in_use() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from collections.abc import Callable
@@ -10,8 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ourvidz_worker.contract.catalogue import Catalogue
-from ourvidz_worker.engines.testcard import TestCardEngine, TestCardEnhancer
+from ourvidz_worker.engines.testcard import TestCardEngine
 from ourvidz_worker.errors import Drained
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 
@@ -79,14 +77,3 @@ def test_the_engine_is_openly_named_and_has_no_card_memory(make_request: MakeReq
     assert engine.model_name == "testcard"
     assert engine.memory() is None
     assert engine.generate(make_request("image_fast"), ignore_steps).details == {"engine": "testcard"}
-
-
-def test_the_enhancer_keeps_the_prompt_and_adds_a_fixed_style(catalogue: Catalogue) -> None:
-    enhancer = TestCardEnhancer()
-
-    def enhance(name: str) -> str:
-        return asyncio.run(enhancer.enhance("a fox", catalogue[name], seed=1, time_limit=60))
-
-    assert enhance("video7b_fast_enhanced").startswith("a fox, ")
-    assert enhance("video7b_fast_enhanced") == enhance("image7b_high_enhanced")
-    assert enhance("video7b_fast_enhanced") != enhance("sdxl_image_fast")

@@ -101,11 +101,14 @@ class Rewriter:
     def _work(self, order: Order, deadline: Deadline) -> _Work:
         template = self._templates.rewriting(order.job_type, order.language)
         self._gate.check_request(order.prompt, order.job_type)
-        question = Question(template.name, template.version, self._model.name, order.prompt)
-        return _Work(order, template, question, deadline)
+        return _Work(order, template, deadline)
+
+    def _question(self, work: _Work) -> Question:
+        """To be asked anew after a turn: some models know their name only once they are loaded."""
+        return Question(work.template.name, work.template.version, self._model.name, work.order.prompt)
 
     def _known(self, work: _Work) -> Enhanced | None:
-        found = None if work.order.fresh else self._cache.find(work.question)
+        found = None if work.order.fresh else self._cache.find(self._question(work))
         return found and replace(found, cache_hit=True, attempts=0, seconds=work.deadline.spent)
 
     def _accept(self, work: _Work, answer: str, seed: int, attempt: int) -> Enhanced:
@@ -124,7 +127,7 @@ class Rewriter:
             attempts=attempt,
             compressed=prompt != whole,
         )
-        self._cache.keep(work.question, enhanced)
+        self._cache.keep(self._question(work), enhanced)
         structlog.get_logger().info(
             "prompt_rewritten", template=work.template.name, seconds=round(enhanced.seconds, 3), attempts=attempt
         )
@@ -135,7 +138,6 @@ class Rewriter:
 class _Work:
     order: Order
     template: Template
-    question: Question
     deadline: Deadline
 
     @property

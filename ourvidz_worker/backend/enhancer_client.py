@@ -40,7 +40,7 @@ class EnhancerClient:
         )
 
     async def enhance(self, prompt: str, job_type: JobType, *, seed: int, time_limit: float) -> str:
-        """As the port says; raises `ContentRefused`, too."""
+        """As the port says; the prompt as it came is no answer, either."""
         question = {
             "prompt": prompt,
             "job_type": job_type.name,
@@ -49,6 +49,10 @@ class EnhancerClient:
             "seed": seed,
         }
         answer = await self.ask(question, time_limit=time_limit)
+        metadata = answer.get("enhancement_metadata")
+        if isinstance(metadata, dict) and metadata.get("fallback_level"):
+            problem = quoted(str(metadata.get("problem") or "no reason given"), self._token, prompt)
+            raise EnhancementFailed(f"the qwen worker gave the prompt back as it came: {problem}")
         return str(answer["enhanced_prompt"])
 
     async def ask(self, question: Mapping[str, Any], *, time_limit: float) -> dict[str, Any]:

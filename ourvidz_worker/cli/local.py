@@ -8,10 +8,12 @@ import shlex
 import signal
 import sys
 
+from ourvidz_worker.cli.embedded import chosen_token, serving
 from ourvidz_worker.cli.wiring import chosen_files, read_configuration
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.local.redis_commands import RedisUnreachable
+from ourvidz_worker.settings import QwenSettings, read_settings
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -23,21 +25,29 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
+    settings = read_settings(QwenSettings)
     backend = EmbeddedBackend(
         data=arguments.data,
         catalogue=read_configuration(chosen_files()).catalogue,
         port=arguments.port,
         redis_url=arguments.redis,
+        qwen_token=chosen_token(settings),
     )
-    await backend.start()
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    address = settings.enhancer_url or settings.qwen_address
+    async with serving(backend, enhancer_url=address, time_limit=settings.enhancement_limit):
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        _tell(backend, address)
+        await stopping.wait()
+    return 0
+
+
+def _tell(backend: EmbeddedBackend, address: str) -> None:
     print("# the embedded backend, for development only: its page shows every job to whoever reaches it")
     print("# export this in the shell of a worker:")
     for name, value in backend.environment().items():
         print(f"export {name}={shlex.quote(value)}")
+    print(f"# enhance-prompt asks the qwen worker at {address}, or a template while nobody listens there;")
+    print("# OURVIDZ_WORKERS=sdxl,wan,qwen has the orchestrator start one")
     print(f"# results: {backend.url}", flush=True)
-    await stopping.wait()
-    await backend.stop()
-    return 0

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ourvidz_worker.cli.embedded import chosen_token, serving
 from ourvidz_worker.cli.report import FINAL
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.local.backend import EmbeddedBackend
+from ourvidz_worker.settings import QwenSettings, read_settings
 
 _REPOSITORY_DOOR = Path(__file__).parents[2] / "orchestrator.py"
 _LOOK_SECONDS = 0.5
@@ -92,10 +94,17 @@ async def running_rig(
     profile: Any = "2025-07",
     log_file: Path | None = None,
 ) -> AsyncIterator[Rig]:
-    """Start both, and stop both at the end. Raises `OSError` for a taken port."""
-    backend = EmbeddedBackend(data=data, catalogue=catalogue, port=port, redis_url=redis_url, callback_profile=profile)
-    await backend.start()
-    try:
+    """Start both, and stop both at the end. Raises `OSError` for a taken port, and `ConfigurationError`."""
+    settings = read_settings(QwenSettings)
+    backend = EmbeddedBackend(
+        data=data,
+        catalogue=catalogue,
+        port=port,
+        redis_url=redis_url,
+        callback_profile=profile,
+        qwen_token=chosen_token(settings),
+    )
+    async with serving(backend, enhancer_url=settings.enhancer_url, time_limit=settings.enhancement_limit):
         status_file = data / "status.json"
         status_file.unlink(missing_ok=True)
         process = await _start_orchestrator(
@@ -112,8 +121,6 @@ async def running_rig(
             yield Rig(backend, process, status_file)
         finally:
             await _stop(process)
-    finally:
-        await backend.stop()
 
 
 async def _start_orchestrator(environment: Mapping[str, str], log_file: Path | None) -> asyncio.subprocess.Process:

@@ -15,11 +15,11 @@ from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.local.auth import DEMO_EMAIL, Auth
 from ourvidz_worker.local.changes import Changes
 from ourvidz_worker.local.database import Database, Row
+from ourvidz_worker.local.enhance_prompt import Enhance
 from ourvidz_worker.local.functions import Functions
 from ourvidz_worker.local.gateway import CROSS_ORIGIN
 from ourvidz_worker.local.keys import Keys
 from ourvidz_worker.local.page import Page
-from ourvidz_worker.local.prompts import Enhance
 from ourvidz_worker.local.queue_job import JobProducer
 from ourvidz_worker.local.recorded import Recorder
 from ourvidz_worker.local.redis_commands import RedisCommands
@@ -37,7 +37,8 @@ class EmbeddedBackend:
     """The product's far side on one port of this machine. For development and tests only.
 
     `data` keeps rows, objects and keys between starts; an in-process Redis starts empty each time, so give
-    `redis_url` where the queue must outlive the process. `callback_secret` replaces the data folder's own.
+    `redis_url` where the queue must outlive the process. `callback_secret` and `qwen_token` replace the data
+    folder's own. `enhance` may be set until the start; without it, a template rewrites prompts.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class EmbeddedBackend:
         enhance: Enhance | None = None,
         callback_profile: CallbackProfile = "2025-07",
         callback_secret: str | None = None,
+        qwen_token: str | None = None,
     ) -> None:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts, results and keys
         self.keys = Keys.load(data / "keys.json")
@@ -59,6 +61,7 @@ class EmbeddedBackend:
         self._catalogue = catalogue
         self._profile = callback_profile
         self._callback_secret = callback_secret or self.keys.callback_secret
+        self.qwen_token = qwen_token or self.keys.qwen_token
         self._changes = Changes()
         self._database = Database(data / "backend.sqlite3")
         self._store = ObjectStore(self._database, self.keys, data / "storage")
@@ -69,7 +72,7 @@ class EmbeddedBackend:
         self._producer = JobProducer(self._database, self._redis, catalogue)
         self._recorder = Recorder(self._database, self._producer, catalogue)
         self._page = Page(self._database, self._store, catalogue, self._changes)
-        self._enhance = enhance
+        self.enhance = enhance
         self._server: LocalServer | None = None
 
     async def start(self) -> None:
@@ -105,6 +108,7 @@ class EmbeddedBackend:
             "SUPABASE_ANON_KEY": self.keys.anon_key,
             "UPSTASH_REDIS_REST_URL": self.url + PREFIX,
             "UPSTASH_REDIS_REST_TOKEN": self.keys.redis_token,
+            "OURVIDZ_QWEN_TOKEN": self.qwen_token,
             "OURVIDZ_USER_EMAIL": DEMO_EMAIL,
             "OURVIDZ_USER_PASSWORD": self.keys.demo_password,
             **({"JOB_CALLBACK_SECRET": self._callback_secret} if self._profile == "2026-02" else {}),
@@ -161,7 +165,7 @@ class EmbeddedBackend:
             self.keys,
             self._producer,
             self._catalogue,
-            enhance=self._enhance,
+            enhance=self.enhance,
             callback_profile=self._profile,
             callback_secret=self._callback_secret,
         )

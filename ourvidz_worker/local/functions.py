@@ -16,10 +16,10 @@ from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.local.answers import Answer, refused
 from ourvidz_worker.local.auth import DEMO_USER_ID
 from ourvidz_worker.local.database import Database
+from ourvidz_worker.local.enhance_prompt import Enhance, enhance_prompt
 from ourvidz_worker.local.job_callback import job_callback
 from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.keys import BadToken, Identity, Keys
-from ourvidz_worker.local.prompts import Enhance, expand
 from ourvidz_worker.local.queue_job import JobProducer, NotQueued, Order
 from ourvidz_worker.local.schema import now
 from ourvidz_worker.local.signed_callback import signed_callback
@@ -119,29 +119,12 @@ class Functions:
         return answer
 
     async def enhance_prompt(self, request: Request, _identity: Identity) -> Answer:
-        """Rewrite a prompt with the model at hand, or openly by a template (`method` says which)."""
+        """Rewrite a prompt with the model at hand, or openly by a template."""
         try:
             body = await _json(request)
         except BadBody as error:
-            return refused(500, str(error))
-        prompt = body.get("prompt") or body.get("original_prompt")
-        if not isinstance(prompt, str) or not prompt.strip():
-            return refused(400, "Prompt is required and must be a string")
-        name = body.get("jobType") or body.get("job_type") or f"{body.get('format') or 'image'}_high"
-        if name not in self._catalogue:
-            return refused(400, f"Invalid job type: {name}", validJobTypes=list(self._catalogue))
-        enhanced = await self._enhance(prompt, name) if self._enhance else expand(prompt, self._catalogue[name])
-        return Answer(
-            200,
-            {
-                "success": True,
-                "original_prompt": prompt,
-                "enhanced_prompt": enhanced,
-                "job_type": name,
-                "quality": body.get("quality") or self._catalogue[name].quality,
-                "method": "model" if self._enhance else "template",
-            },
-        )
+            return refused(500, "Failed to enhance prompt", details=str(error))
+        return await enhance_prompt(body, self._enhance, self._catalogue)
 
     async def generate_admin_image(self, request: Request, identity: Identity) -> Answer:
         """Queue a fast SDXL job for the demo user; only the service key may."""

@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,27 +43,29 @@ class Keys:
     redis_token: str
     callback_secret: str
     demo_password: str
+    qwen_token: str
     anon_key: str
     service_key: str
 
     @classmethod
     def load(cls, path: Path) -> Keys:
-        """Read the secrets from `path`, or make them there (mode 0600)."""
-        if path.exists():
-            return cls(**json.loads(path.read_text()))
-        keys = cls._fresh()
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(asdict(keys), file)
+        """Read the secrets from `path`, and make there (mode 0600) what it does not hold yet."""
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        keys = cls._fresh(kept.get("jwt_secret") or secrets.token_urlsafe(48))
+        keys = replace(keys, **kept)
+        if asdict(keys) != kept:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                json.dump(asdict(keys), file)
         return keys
 
     @classmethod
-    def _fresh(cls) -> Keys:
-        jwt_secret = secrets.token_urlsafe(48)
+    def _fresh(cls, jwt_secret: str) -> Keys:
         return cls(
             jwt_secret=jwt_secret,
             redis_token=secrets.token_urlsafe(32),
             callback_secret=secrets.token_urlsafe(32),
             demo_password=secrets.token_urlsafe(12),
+            qwen_token=secrets.token_urlsafe(32),
             anon_key=_signed(jwt_secret, {"role": "anon"}, TEN_YEARS),
             service_key=_signed(jwt_secret, {"role": "service_role"}, TEN_YEARS),
         )

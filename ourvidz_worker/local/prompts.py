@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from ourvidz_worker.contract.catalogue import JobType
-
-Enhance = Callable[[str, str], Awaitable[str]]
-"""Rewrites a prompt for a job type, as `await enhance(prompt, job_type)`."""
 
 CLIP_TOKENS = 75  # 77 positions less the start and end marks
 

@@ -129,6 +129,13 @@ def test_what_is_no_answer_is_a_sentence(answer: httpx.Response, said: str) -> N
     assert said in problem(answer)
 
 
+def test_the_prompt_as_it_came_is_no_answer() -> None:
+    metadata = {"fallback_level": 3, "problem": f"not a word of {PROMPT}"}
+    body = {"success": True, "enhanced_prompt": PROMPT, "enhancement_metadata": metadata}
+    given_back = httpx.Response(200, content=json.dumps(body))
+    assert problem(given_back) == "the qwen worker gave the prompt back as it came: not a word of ***"
+
+
 def test_a_refused_prompt_is_refused() -> None:
     refusal = {"success": False, "error": "the content policy refuses this prompt", "error_type": "content_policy"}
     with pytest.raises(ContentRefused, match="the content policy refuses this prompt"):

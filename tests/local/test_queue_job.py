@@ -181,28 +181,6 @@ class TestNegativePrompt:
 
 
 class TestOtherFunctions:
-    def test_enhance_prompt_says_that_it_used_a_template(self, user: Any) -> None:
-        answer = invoke(user, "enhance-prompt", {"prompt": "a lighthouse", "jobType": "video7b_fast_enhanced"})
-        assert (answer["success"], answer["original_prompt"], answer["method"]) == (True, "a lighthouse", "template")
-        assert answer["enhanced_prompt"].startswith("a lighthouse, ")
-
-    def test_enhance_prompt_uses_the_model_at_hand(self, tmp_path: Path) -> None:
-        async def enhance(prompt: str, job_type: str) -> str:
-            return f"{job_type}: {prompt}"
-
-        with RunningBackend(tmp_path, enhance=enhance) as running:
-            answer = httpx.post(
-                f"{running.url}/functions/v1/enhance-prompt",
-                headers=running.service_headers(),
-                json={"prompt": "x", "job_type": "image_fast"},
-            ).json()
-        assert (answer["enhanced_prompt"], answer["method"]) == ("image_fast: x", "model")
-
-    @pytest.mark.parametrize("body", [{}, {"prompt": ""}, {"prompt": 7}, {"prompt": "x", "jobType": "nosuch"}])
-    def test_enhance_prompt_refuses(self, http: httpx.Client, body: dict[str, object]) -> None:
-        answer = http.post("/functions/v1/enhance-prompt", json=body)
-        assert (answer.status_code, answer.json()["success"]) == (400, False)
-
     def test_generate_admin_image_queues_a_real_job(self, backend: RunningBackend, http: httpx.Client) -> None:
         answer = http.post("/functions/v1/generate-admin-image", json={"prompt": "a logo", "mode": "portrait"}).json()
         assert answer["success"]

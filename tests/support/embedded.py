@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.local import EmbeddedBackend
-from ourvidz_worker.local.prompts import Enhance
+from ourvidz_worker.local.enhance_prompt import Enhance
 from ourvidz_worker.local.schema import TABLES
 from tests.support.loop_thread import LoopThread
 

@@ -1,0 +1,34 @@
+"""The embedded backend as commands run it: its `enhance-prompt` asks the language worker, if there is one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from ourvidz_worker.backend.enhancer_client import EnhancerClient
+from ourvidz_worker.local.backend import EmbeddedBackend
+from ourvidz_worker.settings import QwenSettings
+
+
+def chosen_token(settings: QwenSettings) -> str | None:
+    """The token that goes over the embedded backend's own."""
+    return settings.qwen_token.get_secret_value() if settings.qwen_token else None
+
+
+@asynccontextmanager
+async def serving(backend: EmbeddedBackend, *, enhancer_url: str | None, time_limit: float) -> AsyncIterator[None]:
+    """Serve until the end of the block; raises as `EmbeddedBackend.start` does.
+
+    Where nobody listens at `enhancer_url`, or none is known, a template rewrites prompts.
+    """
+    client = enhancer_url and EnhancerClient(url=enhancer_url, token=backend.qwen_token, patient=False)
+    if client:
+        backend.enhance = partial(client.ask, time_limit=time_limit)
+    try:
+        await backend.start()
+        yield
+    finally:
+        await backend.stop()
+        if client:
+            await client.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, parse_models
@@ -22,6 +25,11 @@ vae_dtype = "float32"
 model_name = "q"
 path = "q"
 dtype = "bfloat16"
+[sources.q]
+repository = "org/name"
+revision = "0123456789012345678901234567890123456789"
+path = "q"
+files = [{ name = "config.json", bytes = 3 }, { name = "model.safetensors" }]
 """
 
 
@@ -34,8 +42,46 @@ def test_the_shipped_file_names_the_weights_of_the_product(models: ModelsConfig)
     assert models.qwen.path.endswith("models--Qwen--Qwen2.5-7B-Instruct")
 
 
+def test_the_shipped_sources_are_whole(models: ModelsConfig) -> None:
+    sizes = {source.name: round(source.bytes / 1e9, 1) for source in models.sources}
+    assert sizes == {
+        "sdxl-base": 6.9,
+        "sdxl-vae": 0.3,
+        "image-encoder": 2.5,
+        "ip-adapter": 0.7,
+        "ip-adapter-face": 0.8,
+        "controlnet": 2.5,
+        "wan": 28.9,
+        "wan-vace": 19.0,
+        "qwen": 15.2,
+    }
+    weights = [file for source in models.sources for file in source.files if file.name.endswith(".safetensors")]
+    assert len(weights) == 24
+    assert all(file.bytes and file.sha256 for file in weights)
+
+
+def test_a_source_says_where_a_file_is_and_where_it_belongs() -> None:
+    [source] = parse_models(GOOD).sources
+    commit = "0123456789012345678901234567890123456789"
+    assert source.address(source.files[0]) == f"org/name/resolve/{commit}/config.json"
+    assert source.place(source.files[0], Path("/models")) == Path("/models/q/config.json")
+    part = replace(source, folder="a/b", path="hub/models--org--name")
+    assert part.address(part.files[0]) == f"org/name/resolve/{commit}/a/b/config.json"
+    assert part.place(part.files[0], Path("/m")) == Path(f"/m/hub/models--org--name/snapshots/{commit}/config.json")
+
+
+def test_a_source_serves_a_key_with_its_path_or_with_one_of_its_files() -> None:
+    [source] = parse_models(GOOD).sources
+    assert source.provides("q")
+    assert source.provides("q/model.safetensors")
+    assert not source.provides("q/other.safetensors")
+    assert not source.provides("q2")
+
+
 def test_what_is_left_out_has_a_default() -> None:
     models = parse_models(GOOD)
+    assert parse_models(GOOD, sdxl_config="shipped").sdxl.config == "shipped"
+    assert parse_models(GOOD.replace("[wan]", 'config = "own"\n[wan]'), sdxl_config="shipped").sdxl.config == "own"
     assert models.sdxl.device == "auto"
     assert models.sdxl.config is None
     assert models.qwen.max_new_tokens == 256
@@ -56,6 +102,21 @@ def test_what_is_left_out_has_a_default() -> None:
         ("[wan]", "[wam]", "unknown table [wam]"),
         ("[wan]", "[wam]", "no table [wan]"),
         ("[sdxl]", "[sdxl", "not valid TOML"),
+        ('repository = "org/name"', 'repository = "name"', "[sources.q] repository = 'name' in models.toml is wrong"),
+        ('repository = "org/name"', "", "[sources.q] repository is missing"),
+        ('revision = "0123', 'revision = "main', "it must be a commit of 40 hexadecimal digits"),
+        ('path = "q"\nfiles', 'path = "../q"\nfiles', "[sources.q] path = '../q' in models.toml is wrong"),
+        ('path = "q"\nfiles', 'path = "/q"\nfiles', "it must be a path inside the models folder"),
+        ('path = "q"\nfiles', 'path = "q"\nfolder = ""\nfiles', "[sources.q] folder = ''"),
+        ('path = "q"\nfiles', 'path = "q"\nurl = "x"\nfiles', "[sources.q] url is unknown in models.toml; known are"),
+        ('"config.json", bytes = 3', '"a/../../b"', "[sources.q] files: name = 'a/../../b' in models.toml is wrong"),
+        ("bytes = 3", "bytes = 0", "[sources.q] files: bytes = 0 in models.toml is wrong: it must be a whole number"),
+        ("bytes = 3", "bytes = true", "[sources.q] files: bytes = True"),
+        ("bytes = 3", 'sha256 = "abc"', "it must be 64 hexadecimal digits"),
+        ("bytes = 3", 'size = "abc"', "[sources.q] files: size = 'abc' in models.toml is wrong: it must be left out"),
+        ('name = "config.json", bytes = 3', "bytes = 3", "[sources.q] files: entry 1 in models.toml must be a table"),
+        ("files = [", "files = [] #", "[sources.q] files in models.toml must be a list of tables"),
+        ("[sources.q]", "[sources]", "[sources] repository in models.toml must be a table [sources.repository]"),
     ],
 )
 def test_a_mistake_is_named_with_its_table_and_key(old: str, new: str, finding: str) -> None:
@@ -67,4 +128,4 @@ def test_a_mistake_is_named_with_its_table_and_key(old: str, new: str, finding: 
 def test_all_mistakes_are_listed_together() -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_models(GOOD.replace('"float16"', '"half"').replace('path = "q"', ""))
-    assert len(caught.value.problems) == 2
+    assert len(caught.value.problems) == 3

@@ -8,93 +8,177 @@ from pathlib import Path
 
 import pytest
 
+from ourvidz_worker.engines.volume.kinds import Kind
 from ourvidz_worker.engines.volume.model_config import ModelsConfig
 from ourvidz_worker.engines.volume.weights import (
     SDXL_COMPONENTS,
     WAN_COMPONENTS,
     WITHOUT_WEIGHTS,
     hub_snapshot,
+    missing_adapters,
     missing_weights,
     require_weights,
 )
 from ourvidz_worker.errors import ConfigurationError
+from tests.volume.weight_files import write_kind, write_text
 
 
-def write(path: Path, text: str = "x") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def write_pipeline(folder: Path, components: tuple[str, ...]) -> None:
-    write(folder / "model_index.json", "{}")
+def write_pipeline(folder: Path, components: tuple[str, ...], class_name: str) -> None:
+    write_text(folder / "model_index.json", json.dumps({"_class_name": class_name}))
     for name in components:
-        write(folder / name / ("config.json" if name in WITHOUT_WEIGHTS else "model.safetensors"))
+        if name in WITHOUT_WEIGHTS:
+            write_text(folder / name / "config.json")
+        else:
+            write_kind(folder / name / "model.safetensors", Kind.UNKNOWN)
+
+
+def write_wan(models: ModelsConfig, models_dir: Path, *, without: str | None = None) -> Path:
+    folder = models_dir / models.wan.path
+    write_pipeline(folder, tuple(name for name in WAN_COMPONENTS if name != without), "WanPipeline")
+    return folder
 
 
 def write_language_model(folder: Path) -> None:
-    for name in ("config.json", "tokenizer_config.json", "model.safetensors"):
-        write(folder / name)
+    for name in ("config.json", "tokenizer_config.json"):
+        write_text(folder / name)
+    write_kind(folder / "model.safetensors", Kind.LANGUAGE_MODEL)
+
+
+def without_sources(models: ModelsConfig) -> ModelsConfig:
+    return replace(models, sources=())
 
 
 def test_an_empty_models_folder_misses_everything(models: ModelsConfig, tmp_path: Path) -> None:
     [sdxl] = missing_weights(models, tmp_path, "sdxl")
     assert str(tmp_path / models.sdxl.path) in sdxl
-    assert "OURVIDZ_MODELS_DIR" in sdxl
+    assert "put the weights there, or set OURVIDZ_MODELS_DIR" in sdxl
     wan, qwen = missing_weights(models, tmp_path, "wan")
     assert "[wan] path" in wan
     assert "[qwen] path" in qwen
 
 
+def test_what_has_a_source_can_be_fetched(models: ModelsConfig, tmp_path: Path) -> None:
+    wan, qwen = missing_weights(models, tmp_path, "wan")
+    assert "; run `ourvidz-worker models fetch wan.path`, or set OURVIDZ_MODELS_DIR" in wan
+    assert "; run `ourvidz-worker models fetch qwen.path`" in qwen
+    assert all("fetch" not in problem for problem in missing_weights(without_sources(models), tmp_path, "wan"))
+
+
 def test_complete_weights_have_no_finding(models: ModelsConfig, tmp_path: Path) -> None:
-    write(tmp_path / models.sdxl.path)
-    write_pipeline(tmp_path / models.wan.path, WAN_COMPONENTS)
+    write_kind(tmp_path / models.sdxl.path, Kind.SDXL)
+    write_wan(models, tmp_path)
     entry = tmp_path / models.qwen.path
     write_language_model(entry / "snapshots" / "abc")
-    write(entry / "refs" / "main", "abc\n")
+    write_text(entry / "refs" / "main", "abc\n")
     assert missing_weights(models, tmp_path, "sdxl") == []
     assert missing_weights(models, tmp_path, "wan") == []
     require_weights(models, tmp_path, "wan")
 
 
 def test_an_empty_checkpoint_file_is_a_finding(models: ModelsConfig, tmp_path: Path) -> None:
-    write(tmp_path / models.sdxl.path, "")
-    assert "is empty" in missing_weights(models, tmp_path, "sdxl")[0]
+    write_text(tmp_path / models.sdxl.path, "")
+    [problem] = missing_weights(models, tmp_path, "sdxl")
+    assert problem.endswith("is empty ([sdxl] path in models.toml); copy it again")
+
+
+def test_a_truncated_checkpoint_file_is_a_finding(models: ModelsConfig, tmp_path: Path) -> None:
+    path = tmp_path / models.sdxl.path
+    write_kind(path, Kind.SDXL)
+    path.write_bytes(path.read_bytes()[:-1000])
+    [problem] = missing_weights(models, tmp_path, "sdxl")
+    assert problem.startswith(f"{path} is truncated: its header promises")
+
+
+@pytest.mark.parametrize("kind", [Kind.SD15, Kind.LORA, Kind.VAE, Kind.WAN, Kind.SDXL_REFINER, Kind.UNET])
+def test_another_architecture_is_named(models: ModelsConfig, tmp_path: Path, kind: Kind) -> None:
+    path = tmp_path / models.sdxl.path
+    write_kind(path, kind)
+    [problem] = missing_weights(models, tmp_path, "sdxl")
+    assert problem == f"{path} looks like {kind} ([sdxl] path in models.toml); point the key at an SDXL checkpoint"
 
 
 def test_a_folder_a_config_and_a_vae_are_looked_into(models: ModelsConfig, tmp_path: Path) -> None:
-    folders = replace(models, sdxl=replace(models.sdxl, path="folder", config="config", vae="vae"))
-    write_pipeline(tmp_path / "folder", SDXL_COMPONENTS)
+    folders = replace(models, sdxl=replace(models.sdxl, path="folder", vae="vae"))
+    write_pipeline(tmp_path / "folder", SDXL_COMPONENTS, "StableDiffusionXLPipeline")
     (tmp_path / "folder" / "unet" / "model.safetensors").unlink()
     (tmp_path / "vae").mkdir()
-    unet, config, vae = missing_weights(folders, tmp_path, "sdxl")
+    unet, vae = missing_weights(folders, tmp_path, "sdxl")
     assert f"{tmp_path / 'folder' / 'unet'} holds no .safetensors weights" in unet
-    assert "[sdxl] config" in config
     assert "[sdxl] vae" in vae
 
 
-def test_the_original_wan_layout_is_told_from_the_diffusers_layout(models: ModelsConfig, tmp_path: Path) -> None:
-    write(tmp_path / models.wan.path / "Wan2.1_VAE.pth")
-    assert "original layout" in missing_weights(models, tmp_path, "wan")[0]
+def test_a_single_file_needs_a_configuration(models: ModelsConfig, tmp_path: Path) -> None:
+    write_kind(tmp_path / models.sdxl.path, Kind.SDXL)
+    own = replace(models, sdxl=replace(models.sdxl, config="mine"))
+    [problem] = missing_weights(own, tmp_path, "sdxl")
+    assert f"{tmp_path / 'mine'} has no model_index.json ([sdxl] config in models.toml)" in problem
+    write_text(tmp_path / "mine" / "model_index.json")
+    assert missing_weights(own, tmp_path, "sdxl") == []
+
+
+def test_a_vae_may_be_a_file_or_a_folder(models: ModelsConfig, tmp_path: Path) -> None:
+    write_kind(tmp_path / models.sdxl.path, Kind.SDXL)
+    write_kind(tmp_path / "vae.safetensors", Kind.VAE)
+    write_kind(tmp_path / "vae" / "model.safetensors", Kind.VAE)
+    write_text(tmp_path / "vae" / "config.json")
+    for vae in ("vae.safetensors", "vae"):
+        assert missing_weights(replace(models, sdxl=replace(models.sdxl, vae=vae)), tmp_path, "sdxl") == []
+    (tmp_path / "vae" / "config.json").unlink()
+    [problem] = missing_weights(replace(models, sdxl=replace(models.sdxl, vae="vae")), tmp_path, "sdxl")
+    assert "config.json is missing" in problem
+
+
+def test_adapters_that_are_missing_are_told_apart(models: ModelsConfig, tmp_path: Path) -> None:
+    write_kind(tmp_path / models.sdxl.path, Kind.SDXL)
+    adapters = replace(models, sdxl=replace(models.sdxl, ip_adapter="ip.safetensors", controlnet="controlnet"))
+    assert missing_weights(adapters, tmp_path, "sdxl") == []
+    assert [problem.split(" (")[0] for problem in missing_adapters(adapters, tmp_path, "sdxl")] == [
+        f"{tmp_path / 'ip.safetensors'} does not exist",
+        f"{tmp_path / 'controlnet'} does not exist",
+    ]
+    write_kind(tmp_path / "ip.safetensors", Kind.IP_ADAPTER_SD15)
+    write_kind(tmp_path / "controlnet" / "model.safetensors", Kind.CONTROLNET_UNION)
+    write_text(tmp_path / "controlnet" / "config.json")
+    [problem] = missing_adapters(adapters, tmp_path, "sdxl")
+    assert f"looks like {Kind.IP_ADAPTER_SD15} ([sdxl] ip_adapter in models.toml); point the key at an IP" in problem
+
+
+def test_a_pipeline_of_another_kind_is_named(models: ModelsConfig, tmp_path: Path) -> None:
+    folder = write_wan(models, tmp_path)
+    write_text(folder / "model_index.json", '{"_class_name": "WanVACEPipeline"}')
+    write_language_model(tmp_path / models.qwen.path)
+    [problem] = missing_weights(models, tmp_path, "wan")
+    assert f"{folder} holds a WanVACEPipeline ([wan] path" in problem
+    write_text(folder / "model_index.json", "[]")
+    [problem] = missing_weights(models, tmp_path, "wan")
+    assert "model_index.json is damaged" in problem
 
 
 def test_a_folder_that_is_no_pipeline_is_a_finding(models: ModelsConfig, tmp_path: Path) -> None:
-    write(tmp_path / models.wan.path / "readme.txt")
+    write_text(tmp_path / models.wan.path / "readme.txt")
     assert "has no model_index.json" in missing_weights(models, tmp_path, "wan")[0]
 
 
 def test_a_missing_tokenizer_is_a_finding(models: ModelsConfig, tmp_path: Path) -> None:
-    write_pipeline(tmp_path / models.wan.path, tuple(name for name in WAN_COMPONENTS if name != "tokenizer"))
-    assert str(tmp_path / models.wan.path / "tokenizer") in missing_weights(models, tmp_path, "wan")[0]
+    folder = write_wan(models, tmp_path, without="tokenizer")
+    assert str(folder / "tokenizer") in missing_weights(models, tmp_path, "wan")[0]
 
 
 def test_a_missing_shard_is_named(models: ModelsConfig, tmp_path: Path) -> None:
     entry = tmp_path / models.qwen.path
     write_language_model(entry)
     index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
-    write(entry / "model.safetensors.index.json", json.dumps(index))
+    write_text(entry / "model.safetensors.index.json", json.dumps(index))
     assert "lacks model-2.safetensors" in missing_weights(models, tmp_path, "qwen")[0]
-    write(entry / "model.safetensors.index.json", "{")
+    write_text(entry / "model.safetensors.index.json", "{")
     assert "is damaged" in missing_weights(models, tmp_path, "qwen")[0]
+
+
+def test_a_truncated_shard_is_named(models: ModelsConfig, tmp_path: Path) -> None:
+    folder = write_wan(models, tmp_path)
+    shard = folder / "transformer" / "model.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert f"{shard} is truncated" in missing_weights(models, tmp_path, "wan")[0]
 
 
 def test_a_language_model_without_its_tokenizer_is_a_finding(models: ModelsConfig, tmp_path: Path) -> None:
@@ -104,14 +188,14 @@ def test_a_language_model_without_its_tokenizer_is_a_finding(models: ModelsConfi
 
 
 def test_a_cache_entry_leads_to_its_snapshot(tmp_path: Path) -> None:
-    write(tmp_path / "snapshots" / "old" / "config.json")
-    write(tmp_path / "snapshots" / "new" / "config.json")
-    write(tmp_path / "refs" / "main", "old")
+    write_text(tmp_path / "snapshots" / "old" / "config.json")
+    write_text(tmp_path / "snapshots" / "new" / "config.json")
+    write_text(tmp_path / "refs" / "main", "old")
     assert hub_snapshot(tmp_path) == tmp_path / "snapshots" / "old"
 
 
 def test_a_cache_entry_without_a_reference_leads_to_some_snapshot(tmp_path: Path) -> None:
-    write(tmp_path / "snapshots" / "only" / "config.json")
+    write_text(tmp_path / "snapshots" / "only" / "config.json")
     assert hub_snapshot(tmp_path) == tmp_path / "snapshots" / "only"
     assert hub_snapshot(tmp_path / "snapshots" / "only") == tmp_path / "snapshots" / "only"
 

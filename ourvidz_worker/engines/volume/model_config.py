@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, TypeVar, get_type_hints
 
+from ourvidz_worker.engines.volume.sources import Source, build_sources, source_problems
 from ourvidz_worker.errors import ConfigurationError
 
 Part = Literal["sdxl", "wan", "qwen"]
@@ -22,6 +23,7 @@ Table = TypeVar("Table")
 class SdxlModel:
     """An SDXL checkpoint; every path is relative to the models folder.
 
+    `config` is a Diffusers folder that needs no weights; it says what a single file leaves out.
     `ip_adapter` and `ip_adapter_face` are IP-Adapter files for the ViT-H `image_encoder`, and `controlnet` a
     Diffusers folder; a method whose weights are not there is replaced by image-to-image.
     """
@@ -74,28 +76,36 @@ class ModelsConfig:
     sdxl: SdxlModel
     wan: WanModel
     qwen: QwenModel
+    sources: tuple[Source, ...] = ()
 
 
-def parse_models(text: str) -> ModelsConfig:
-    """Read `configs/models.toml`; raises `ConfigurationError` naming the table and key of every finding."""
+def parse_models(text: str, *, sdxl_config: str | None = None) -> ModelsConfig:
+    """Read `configs/models.toml`; raises `ConfigurationError` naming the table and key of every finding.
+
+    `sdxl_config` is the `config` of an SDXL table that names none.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"models.toml is not valid TOML: {error}") from error
+    sources = document.pop("sources", {})
     tables = {"sdxl": SdxlModel, "wan": WanModel, "qwen": QwenModel}
     problems = [
         f"models.toml has an unknown table [{name}]; it may hold {', '.join(f'[{known}]' for known in tables)}"
+        " and [sources.*]"
         for name in document
         if name not in tables
     ]
     for name, table_type in tables.items():
         problems += _problems(name, document.get(name), table_type)
+    problems += source_problems(sources)
     if problems:
         raise ConfigurationError(problems)
     return ModelsConfig(
-        sdxl=_build(document["sdxl"], SdxlModel),
+        sdxl=_build({"config": sdxl_config} | document["sdxl"], SdxlModel),
         wan=_build(document["wan"], WanModel),
         qwen=_build(document["qwen"], QwenModel),
+        sources=build_sources(sources),
     )
 
 

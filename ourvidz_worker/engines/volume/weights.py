@@ -1,17 +1,26 @@
-"""Where weights lie on disk, and what is missing there, found without importing torch."""
+"""What is missing or wrong on the volume, found without importing torch."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, SdxlModel
+from ourvidz_worker.engines.volume.kinds import kind_of_tensors, tensors_of
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part
+from ourvidz_worker.engines.volume.pieces import Piece, pieces_of
+from ourvidz_worker.engines.volume.safetensors_header import DamagedFile, read_tensors
 from ourvidz_worker.errors import ConfigurationError
 
 SDXL_COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 WAN_COMPONENTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
+_PIPELINES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "sdxl.path": ("StableDiffusionXLPipeline", SDXL_COMPONENTS),
+    "wan.path": ("WanPipeline", WAN_COMPONENTS),
+    "wan.vace": ("WanVACEPipeline", WAN_COMPONENTS),
+}
 
 
 def missing_weights(config: ModelsConfig, models_dir: Path, part: Part) -> list[str]:
@@ -19,20 +28,36 @@ def missing_weights(config: ModelsConfig, models_dir: Path, part: Part) -> list[
 
     `wan` includes Qwen, which rewrites the prompts of the family's enhanced job types (contract section 3).
     """
-    match part:
-        case "sdxl":
-            return list(_sdxl(config.sdxl, models_dir))
-        case "wan":
-            wan = _folder(models_dir / config.wan.path, "[wan] path", WAN_COMPONENTS)
-            return [*wan, *missing_weights(config, models_dir, "qwen")]
-        case "qwen":
-            return list(_qwen(models_dir / config.qwen.path))
+    needed = [piece for piece in pieces_of(config, models_dir, part) if not piece.optional]
+    problems = [problem for piece in needed for problem in findings(piece)]
+    if part == "sdxl":
+        problems += _sdxl_config(config, models_dir)
+    if part == "wan":
+        problems += missing_weights(config, models_dir, "qwen")
+    return problems
+
+
+def missing_adapters(config: ModelsConfig, models_dir: Path, part: Part) -> list[str]:
+    """As `missing_weights`, for what a part can do without: it then does less."""
+    adapters = [piece for piece in pieces_of(config, models_dir, part) if piece.optional]
+    return [problem for piece in adapters for problem in findings(piece)]
 
 
 def require_weights(config: ModelsConfig, models_dir: Path, part: Part) -> None:
     """Raises `ConfigurationError` with everything that is missing; there is no fallback."""
     if problems := missing_weights(config, models_dir, part):
         raise ConfigurationError(problems)
+
+
+def findings(piece: Piece) -> list[str]:
+    """What is missing or wrong of one piece; empty when it can be loaded."""
+    if piece.part == "qwen":
+        return list(_language_model(piece))
+    if piece.path.suffix == ".safetensors":
+        return list(_file(piece))
+    if piece.name in _PIPELINES:
+        return list(_pipeline(piece))
+    return list(_model(piece))
 
 
 def hub_snapshot(path: Path) -> Path:
@@ -50,85 +75,139 @@ def hub_snapshot(path: Path) -> Path:
     return max(downloaded, key=lambda entry: entry.stat().st_mtime, default=path)
 
 
-def _sdxl(model: SdxlModel, models_dir: Path) -> Iterator[str]:
-    path = models_dir / model.path
-    if path.suffix == ".safetensors":
-        yield from _file(path, "[sdxl] path")
-    else:
-        yield from _folder(path, "[sdxl] path", SDXL_COMPONENTS)
-    if model.config is not None:
-        yield from _pipeline_index(models_dir / model.config, "[sdxl] config")
-    if model.vae is not None:
-        vae = models_dir / model.vae
-        yield from _file(vae, "[sdxl] vae") if vae.suffix == ".safetensors" else _weights(vae, "[sdxl] vae")
-
-
-def _qwen(path: Path) -> Iterator[str]:
-    folder = hub_snapshot(path)
-    if not folder.is_dir():
-        yield _absent(folder, "[qwen] path")
+def _file(piece: Piece) -> Iterator[str]:
+    if not piece.path.is_file():
+        yield _absent(piece, piece.path)
         return
-    yield from (
-        f"{folder / name} is missing ([qwen] path in models.toml); download the model again"
-        for name in ("config.json", "tokenizer_config.json")
-        if not (folder / name).is_file()
-    )
-    yield from _weights(folder, "[qwen] path")
+    try:
+        yield from _other_kind(piece)
+    except DamagedFile as damage:
+        yield _damaged(piece, piece.path, damage)
 
 
-def _folder(path: Path, key: str, components: tuple[str, ...]) -> Iterator[str]:
+def _model(piece: Piece) -> Iterator[str]:
+    """One model in a folder of its own: its configuration, and weights of the right kind."""
+    problems = list(_weights(piece, piece.path))
+    yield from problems
+    if problems:
+        return
+    if not (piece.path / "config.json").is_file():
+        yield _sentence(piece, piece.path / "config.json", "is missing", _again(piece))
+    yield from _other_kind(piece)
+
+
+def _language_model(piece: Piece) -> Iterator[str]:
+    folder = hub_snapshot(piece.path)
+    if not folder.is_dir():
+        yield _absent(piece, folder)
+        return
+    for name in ("config.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            yield _sentence(piece, folder / name, "is missing", _again(piece))
+    yield from _weights(piece, folder)
+
+
+def _pipeline(piece: Piece) -> Iterator[str]:
     """A Diffusers folder: an index, and a folder per component."""
-    problems = list(_pipeline_index(path, key))
+    class_name, components = _PIPELINES[piece.name]
+    problems = list(_pipeline_index(piece, class_name))
     yield from problems
     if problems:
         return
     for name in components:
-        component = path / name
+        component = piece.path / name
         if name not in WITHOUT_WEIGHTS:
-            yield from _weights(component, key)
+            yield from _weights(piece, component)
         elif not component.is_dir():
-            yield _absent(component, key)
+            yield _absent(piece, component)
 
 
-def _pipeline_index(path: Path, key: str) -> Iterator[str]:
-    if not path.is_dir():
-        yield _absent(path, key)
-    elif (path / "Wan2.1_VAE.pth").is_file() and not (path / "model_index.json").is_file():
-        yield (
-            f"{path} holds WAN's original layout ({key} in models.toml); put the Diffusers layout there "
-            "(Wan-AI/Wan2.1-T2V-1.3B-Diffusers) or point the key at it"
-        )
-    elif not (path / "model_index.json").is_file():
-        yield f"{path} has no model_index.json ({key} in models.toml); it must be a Diffusers folder"
-
-
-def _file(path: Path, key: str) -> Iterator[str]:
-    if not path.is_file():
-        yield _absent(path, key)
-    elif path.stat().st_size == 0:
-        yield f"{path} is empty ({key} in models.toml); copy it again"
-
-
-def _weights(folder: Path, key: str) -> Iterator[str]:
-    """A folder with `.safetensors` files, all of those that its shard index names."""
-    if not folder.is_dir():
-        yield _absent(folder, key)
+def _pipeline_index(piece: Piece, class_name: str) -> Iterator[str]:
+    if not piece.path.is_dir():
+        yield _absent(piece, piece.path)
         return
-    present = {entry.name for entry in folder.glob("*.safetensors") if entry.stat().st_size > 0}
+    index = piece.path / "model_index.json"
+    if not index.is_file():
+        cure = "it must be a Diffusers folder"
+        yield _sentence(piece, piece.path, "has no model_index.json", cure)
+        return
+    named = _document(index).get("_class_name")
+    if named is None:
+        yield _sentence(piece, index, "is damaged", _again(piece))
+    elif named != class_name:
+        cure = f"point the key at a folder for {class_name}"
+        yield _sentence(piece, piece.path, f"holds a {named}", cure)
+
+
+def _sdxl_config(config: ModelsConfig, models_dir: Path) -> Iterator[str]:
+    """What a single file is read with; a folder brings its own."""
+    sdxl = config.sdxl
+    if not sdxl.path.endswith(".safetensors") or sdxl.config is None:
+        return
+    index = models_dir / sdxl.config / "model_index.json"
+    if not index.is_file():
+        yield (
+            f"{index.parent} has no model_index.json ([sdxl] config in models.toml); "
+            "leave the key out, or point it at a Diffusers folder"
+        )
+
+
+def _weights(piece: Piece, folder: Path) -> Iterator[str]:
+    """A folder with whole `.safetensors` files, all of those that its shard index names."""
+    if not folder.is_dir():
+        yield _absent(piece, folder)
+        return
+    present = sorted(folder.glob("*.safetensors"))
     named = set[str]()
     for index in folder.glob("*.safetensors.index.json"):
-        try:
-            named |= set(json.loads(index.read_text())["weight_map"].values())
-        except (ValueError, KeyError):
-            yield f"{index} is damaged ({key} in models.toml); download it again"
-    if named - present:
-        yield (f"{folder} lacks {', '.join(sorted(named - present))} ({key} in models.toml); download the rest")
+        shards = _document(index).get("weight_map")
+        if isinstance(shards, dict):
+            named |= set(shards.values())
+        else:
+            yield _sentence(piece, index, "is damaged", _again(piece))
+    if lacking := named - {file.name for file in present}:
+        yield _sentence(piece, folder, f"lacks {', '.join(sorted(lacking))}", _again(piece))
     elif not present:
-        yield f"{folder} holds no .safetensors weights ({key} in models.toml); download the model again"
+        yield _sentence(piece, folder, "holds no .safetensors weights", _again(piece))
+    for file in present:
+        try:
+            read_tensors(file)
+        except DamagedFile as damage:
+            yield _damaged(piece, file, damage)
 
 
-def _absent(path: Path, key: str) -> str:
-    return (
-        f"{path} does not exist ({key} in models.toml); put the weights there, or set OURVIDZ_MODELS_DIR or the "
-        "key to where they are"
-    )
+def _other_kind(piece: Piece) -> Iterator[str]:
+    found = kind_of_tensors(tensors_of(piece.path))
+    if piece.kinds and found not in piece.kinds:
+        yield _sentence(piece, piece.path, f"looks like {found}", f"point the key at {piece.kinds[0]}")
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one for whatever is none."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _absent(piece: Piece, path: Path) -> str:
+    elsewhere = "set OURVIDZ_MODELS_DIR or the key to where they are"
+    cure = f"put the weights there, or {elsewhere}" if piece.source is None else f"{_fetch(piece)}, or {elsewhere}"
+    return _sentence(piece, path, "does not exist", cure)
+
+
+def _damaged(piece: Piece, path: Path, damage: DamagedFile) -> str:
+    return _sentence(piece, path, str(damage), _again(piece))
+
+
+def _again(piece: Piece) -> str:
+    return "copy it again" if piece.source is None else _fetch(piece)
+
+
+def _fetch(piece: Piece) -> str:
+    return f"run `ourvidz-worker models fetch {piece.name}`"
+
+
+def _sentence(piece: Piece, path: Path, problem: str, cure: str) -> str:
+    return f"{path} {problem} ({piece.label} in models.toml); {cure}"

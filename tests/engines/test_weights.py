@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from ourvidz_worker.engines.volume.weights import (
     missing_weights,
     require_weights,
 )
+from ourvidz_worker.engines.wan.layouts import TEXT_ENCODER, TOKENIZER, TRANSFORMER, VAE
 from ourvidz_worker.errors import ConfigurationError
-from tests.volume.weight_files import write_kind, write_text
+from tests.volume.weight_files import DIFFUSERS, write_kind, write_text, write_weights
 
 
 def write_pipeline(folder: Path, components: tuple[str, ...], class_name: str) -> None:
@@ -36,6 +38,14 @@ def write_wan(models: ModelsConfig, models_dir: Path, *, without: str | None = N
     folder = models_dir / models.wan.path
     write_pipeline(folder, tuple(name for name in WAN_COMPONENTS if name != without), "WanPipeline")
     return folder
+
+
+def write_original_wan(folder: Path) -> None:
+    write_kind(folder / TRANSFORMER, Kind.WAN)
+    for name in (VAE, TEXT_ENCODER):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("archive/data.pkl", b"weights")
+    (folder / TOKENIZER).mkdir(parents=True)
 
 
 def write_language_model(folder: Path) -> None:
@@ -152,6 +162,41 @@ def test_a_pipeline_of_another_kind_is_named(models: ModelsConfig, tmp_path: Pat
     write_text(folder / "model_index.json", "[]")
     [problem] = missing_weights(models, tmp_path, "wan")
     assert "model_index.json is damaged" in problem
+
+
+def test_wan_may_lie_in_its_original_layout(models: ModelsConfig, tmp_path: Path) -> None:
+    folder = tmp_path / models.wan.path
+    write_original_wan(folder)
+    write_language_model(tmp_path / models.qwen.path)
+    assert missing_weights(models, tmp_path, "wan") == []
+    (folder / VAE).write_bytes((folder / VAE).read_bytes()[:-9])
+    (folder / TOKENIZER).rmdir()
+    vae, tokenizer = missing_weights(models, tmp_path, "wan")
+    assert f"{folder / VAE} is truncated, or no PyTorch archive ([wan] path in models.toml); copy" in vae
+    assert f"{folder / TOKENIZER} is missing" in tokenizer
+
+
+def test_a_vace_transformer_is_no_text_to_video_model(models: ModelsConfig, tmp_path: Path) -> None:
+    write_original_wan(tmp_path / models.wan.path)
+    write_kind(tmp_path / models.wan.path / TRANSFORMER, Kind.WAN_VACE)
+    assert f"looks like {Kind.WAN_VACE}" in missing_weights(models, tmp_path, "wan")[0]
+
+
+@pytest.mark.parametrize("inside", ["transformer", "."])
+def test_vace_is_a_transformer_in_either_layout(models: ModelsConfig, tmp_path: Path, inside: str) -> None:
+    vace = replace(models, wan=replace(models.wan, vace="vace"))
+    assert "vace does not exist ([wan] vace" in missing_adapters(vace, tmp_path, "wan")[0]
+    (tmp_path / "vace").mkdir()
+    assert "vace holds no transformer" in missing_adapters(vace, tmp_path, "wan")[0]
+    write_kind(tmp_path / "vace" / TRANSFORMER, Kind.WAN_VACE)
+    assert missing_adapters(vace, tmp_path, "wan") == []
+    (tmp_path / "vace" / TRANSFORMER).unlink()
+    write_text(tmp_path / "vace" / inside / "config.json", '{"_class_name": "WanVACETransformer3DModel"}')
+    assert "holds no .safetensors weights" in missing_adapters(vace, tmp_path, "wan")[0]
+    write_weights(tmp_path / "vace" / inside / "model.safetensors", DIFFUSERS[Kind.WAN])
+    assert f"looks like {Kind.WAN} ([wan] vace" in missing_adapters(vace, tmp_path, "wan")[0]
+    write_weights(tmp_path / "vace" / inside / "model.safetensors", DIFFUSERS[Kind.WAN_VACE])
+    assert missing_adapters(vace, tmp_path, "wan") == []
 
 
 def test_a_folder_that_is_no_pipeline_is_a_finding(models: ModelsConfig, tmp_path: Path) -> None:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ourvidz_worker.engines.volume.kinds import kind_of_tensors, tensors_of
+from ourvidz_worker.engines.volume.kinds import kind_of
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part
 from ourvidz_worker.engines.volume.pieces import Piece, pieces_of
 from ourvidz_worker.engines.volume.safetensors_header import DamagedFile, read_tensors
+from ourvidz_worker.engines.wan.layouts import TRANSFORMER, layout_of, original_findings, transformer_folder
 from ourvidz_worker.errors import ConfigurationError
 
 SDXL_COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 WAN_COMPONENTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
-_PIPELINES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "sdxl.path": ("StableDiffusionXLPipeline", SDXL_COMPONENTS),
-    "wan.path": ("WanPipeline", WAN_COMPONENTS),
-    "wan.vace": ("WanVACEPipeline", WAN_COMPONENTS),
-}
 
 
 def missing_weights(config: ModelsConfig, models_dir: Path, part: Part) -> list[str]:
@@ -55,9 +52,15 @@ def findings(piece: Piece) -> list[str]:
         return list(_language_model(piece))
     if piece.path.suffix == ".safetensors":
         return list(_file(piece))
-    if piece.name in _PIPELINES:
-        return list(_pipeline(piece))
-    return list(_model(piece))
+    match piece.name:
+        case "sdxl.path":
+            return list(_pipeline(piece, "StableDiffusionXLPipeline", SDXL_COMPONENTS))
+        case "wan.path":
+            return list(_wan(piece))
+        case "wan.vace":
+            return list(_vace(piece))
+        case _:
+            return list(_model(piece, piece.path))
 
 
 def hub_snapshot(path: Path) -> Path:
@@ -80,20 +83,44 @@ def _file(piece: Piece) -> Iterator[str]:
         yield _absent(piece, piece.path)
         return
     try:
-        yield from _other_kind(piece)
+        yield from _other_kind(piece, piece.path)
     except DamagedFile as damage:
         yield _damaged(piece, piece.path, damage)
 
 
-def _model(piece: Piece) -> Iterator[str]:
+def _model(piece: Piece, folder: Path) -> Iterator[str]:
     """One model in a folder of its own: its configuration, and weights of the right kind."""
-    problems = list(_weights(piece, piece.path))
+    problems = list(_weights(piece, folder))
     yield from problems
     if problems:
         return
-    if not (piece.path / "config.json").is_file():
-        yield _sentence(piece, piece.path / "config.json", "is missing", _again(piece))
-    yield from _other_kind(piece)
+    if not (folder / "config.json").is_file():
+        yield _sentence(piece, folder / "config.json", "is missing", _again(piece))
+    yield from _other_kind(piece, folder)
+
+
+def _wan(piece: Piece) -> Iterator[str]:
+    """A whole model in one of its two layouts."""
+    if layout_of(piece.path) != "original":
+        yield from _pipeline(piece, "WanPipeline", WAN_COMPONENTS)
+        return
+    problems = list(original_findings(piece.path))
+    for path, problem in problems:
+        yield _sentence(piece, path, problem, "copy WAN's original files there again")
+    if not problems:
+        yield from _other_kind(piece, piece.path / TRANSFORMER)
+
+
+def _vace(piece: Piece) -> Iterator[str]:
+    """Its transformer, in either layout; the rest is shared with the text-to-video model."""
+    if folder := transformer_folder(piece.path):
+        yield from _model(piece, folder)
+    elif (piece.path / TRANSFORMER).is_file():
+        yield from _file(replace(piece, path=piece.path / TRANSFORMER))
+    elif piece.path.is_dir():
+        yield _sentence(piece, piece.path, "holds no transformer", _again(piece))
+    else:
+        yield _absent(piece, piece.path)
 
 
 def _language_model(piece: Piece) -> Iterator[str]:
@@ -107,9 +134,8 @@ def _language_model(piece: Piece) -> Iterator[str]:
     yield from _weights(piece, folder)
 
 
-def _pipeline(piece: Piece) -> Iterator[str]:
+def _pipeline(piece: Piece, class_name: str, components: tuple[str, ...]) -> Iterator[str]:
     """A Diffusers folder: an index, and a folder per component."""
-    class_name, components = _PIPELINES[piece.name]
     problems = list(_pipeline_index(piece, class_name))
     yield from problems
     if problems:
@@ -176,10 +202,10 @@ def _weights(piece: Piece, folder: Path) -> Iterator[str]:
             yield _damaged(piece, file, damage)
 
 
-def _other_kind(piece: Piece) -> Iterator[str]:
-    found = kind_of_tensors(tensors_of(piece.path))
+def _other_kind(piece: Piece, path: Path) -> Iterator[str]:
+    found = kind_of(path)
     if piece.kinds and found not in piece.kinds:
-        yield _sentence(piece, piece.path, f"looks like {found}", f"point the key at {piece.kinds[0]}")
+        yield _sentence(piece, path, f"looks like {found}", f"point the key at {piece.kinds[0]}")
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -275,7 +275,9 @@ class MediaEncoder(Protocol):
 
 class PromptEnhancer(Protocol):
     async def enhance(self, prompt: str, job_type: JobType, *, seed: int, time_limit: float) -> str:
-        """Rewrite a prompt within `time_limit` seconds; raises `EnhancementFailed`."""
+        """Rewrite a prompt within `time_limit` seconds; raises `ContentRefused` or `EnhancementFailed`."""
+
+    async def close(self) -> None: ...
 
 
 class LanguageModel(Protocol):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ourvidz_worker.backend.enhancer_client import EnhancerClient
 from ourvidz_worker.backend.language.openai import OpenAILanguageModel
 from ourvidz_worker.contract.catalogue import JobType, ModelFamily
 from ourvidz_worker.engines.assembly import assemble_language
 from ourvidz_worker.engines.volume.model_config import ModelsConfig
-from ourvidz_worker.ports import LanguageModel
-from ourvidz_worker.runtime.language.service import PromptService
+from ourvidz_worker.ports import LanguageModel, PromptEnhancer
+from ourvidz_worker.runtime.language.service import PromptService, ServiceEnhancer
 from ourvidz_worker.runtime.language.templates import Templates
 from ourvidz_worker.runtime.language.warm_model import Sampling
 from ourvidz_worker.runtime.policy import ContentPolicy
-from ourvidz_worker.settings import QwenSettings
+from ourvidz_worker.settings import QwenSettings, Settings
 
 
 def build_prompt_service(
@@ -38,6 +39,15 @@ def build_prompt_service(
         sampling=sampling,
         queue_limit=queue_limit,
     )
+
+
+def build_enhancer(
+    settings: Settings, *, models: ModelsConfig, prompts: Mapping[str, str], policy: ContentPolicy
+) -> PromptEnhancer:
+    """The qwen worker at OURVIDZ_ENHANCER_URL, or else a language model of one's own; raises `ConfigurationError`."""
+    if settings.enhancer_url is not None and settings.qwen_token is not None:
+        return EnhancerClient(url=settings.enhancer_url, token=settings.qwen_token.get_secret_value())
+    return ServiceEnhancer(build_prompt_service(settings, models=models, prompts=prompts, policy=policy))
 
 
 def adult_capable(family: ModelFamily, settings: QwenSettings, models: ModelsConfig) -> bool:

@@ -331,6 +331,9 @@ class FakeEnhancer:
             raise answer
         return answer
 
+    async def close(self) -> None:
+        """There is nothing to close."""
+
 
 class OneWordPolicy(ContentPolicy):
     """Refuses prompts with one word, so that tests of the way of a job need none of the real rules."""

@@ -117,3 +117,6 @@ class ServiceEnhancer:
 
     async def enhance(self, prompt: str, job_type: JobType, *, seed: int, time_limit: float) -> str:
         return (await self._service.enhance(prompt, job_type, seed=seed, time_limit=time_limit)).enhanced
+
+    async def close(self) -> None:
+        await self._service.close()

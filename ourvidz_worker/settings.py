@@ -166,6 +166,11 @@ class QwenSettings(VolumeSettings):
         return _values(self.qwen_token, self.language_model_key)
 
     @property
+    def own_language_model(self) -> bool:
+        """Whether prompts are rewritten in this process, and not behind a URL."""
+        return self.enhancer_url is None and self.language_model_url is None
+
+    @property
     def qwen_address(self) -> str:
         """Where a client on this machine reaches the language worker that these settings describe."""
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound

@@ -12,13 +12,15 @@ from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, Callback
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.cli.language import adult_capable, build_enhancer
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily, parse_catalogue
 from ourvidz_worker.control import Announcer
 from ourvidz_worker.engines.assembly import assemble
+from ourvidz_worker.engines.media.options import MediaOptions, Signing
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, parse_models
 from ourvidz_worker.errors import ConfigurationError
-from ourvidz_worker.ports import JobQueue, ReferenceSource
+from ourvidz_worker.ports import JobQueue, PromptEnhancer, ReferenceSource
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler
 from ourvidz_worker.runtime.holdings import Holdings
@@ -111,6 +113,18 @@ def _nothing_to_lose() -> None:
     """A person's own command holds no job under a lease."""
 
 
+def media_options(settings: Settings) -> MediaOptions:
+    signing = None
+    if settings.c2pa_certificate is not None and settings.c2pa_key is not None:
+        signing = Signing(
+            certificate=settings.c2pa_certificate,
+            key=settings.c2pa_key,
+            algorithm=settings.c2pa_algorithm,
+            timestamp_url=settings.c2pa_timestamp_url,
+        )
+    return MediaOptions(embed=settings.embed, thumbnails=settings.thumbnails == "on", signing=signing)
+
+
 @dataclass(frozen=True, slots=True)
 class BuiltWorker:
     """A worker and what must be closed after it."""
@@ -119,11 +133,13 @@ class BuiltWorker:
     queue: JobQueue
     courier: Courier
     references: ReferenceSource
+    enhancer: PromptEnhancer
 
     async def close(self) -> None:
         await self.queue.close()
         await self.courier.close()
         await self.references.close()
+        await self.enhancer.close()
 
 
 def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announcer: Announcer) -> BuiltWorker:
@@ -137,6 +153,11 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
         models_dir=settings.models_dir,
         cache_dir=settings.cache_dir,
         prompts=configuration.prompts,
+        media=media_options(settings),
+        own_language_model=settings.own_language_model,
+    )
+    enhancer = build_enhancer(
+        settings, models=configuration.models, prompts=configuration.prompts, policy=configuration.policy
     )
     queue = build_queue(settings, configuration.catalogue.queue_of(family), owner)
     holdings = Holdings(queue)
@@ -152,10 +173,10 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
     studio = Studio(
         engine=engines.engine,
         encoder=engines.encoder,
-        enhancer=engines.enhancer,
+        enhancer=enhancer,
         references=references,
         policy=configuration.policy,
-        adult_capable=_adult_capable(family, settings, configuration.models),
+        adult_capable=adult_capable(family, settings, configuration.models),
         spool=spool,
         layout=settings.storage_layout,
         enhancement_limit=settings.enhancement_limit,
@@ -184,9 +205,4 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
         poll_seconds=settings.poll_interval(family),
         grace_period=settings.grace_period,
     )
-    return BuiltWorker(worker, queue, courier, references)
-
-
-def _adult_capable(family: ModelFamily, settings: Settings, models: ModelsConfig) -> bool:
-    """Only real checkpoints can draw people at all."""
-    return settings.models == "real" and (models.sdxl if family == "sdxl" else models.wan).adult_capable
+    return BuiltWorker(worker, queue, courier, references, enhancer)

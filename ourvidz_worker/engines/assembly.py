@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 from ourvidz_worker.contract.catalogue import ModelFamily
-from ourvidz_worker.engines.language.templates import Templates, wan_negative
+from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, MediaOptions
 from ourvidz_worker.engines.tiny import models as tiny
-from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, QwenModel
 from ourvidz_worker.engines.volume.weights import require_weights
 from ourvidz_worker.errors import ConfigurationError
-from ourvidz_worker.ports import Engine, MediaEncoder, PromptEnhancer
+from ourvidz_worker.ports import Engine, LanguageModel, MediaEncoder
+from ourvidz_worker.runtime.language.templates import wan_negative
+from ourvidz_worker.runtime.language.warm_model import Sampling
 
 Selection = Literal["real", "tiny", "testcard", "demo"]
 
@@ -30,7 +32,6 @@ class Engines:
 
     engine: Engine
     encoder: MediaEncoder
-    enhancer: PromptEnhancer | None
 
 
 def assemble(
@@ -41,53 +42,83 @@ def assemble(
     models_dir: Path,
     cache_dir: Path,
     prompts: Mapping[str, str],
+    media: MediaOptions = DEFAULT_OPTIONS,
+    own_language_model: bool = True,
 ) -> Engines:
     """Build the engines of a family.
 
     `prompts` holds the texts of `configs/prompts/` by file name without its ending; `cache_dir` keeps tiny
-    models between starts. Raises `ConfigurationError` when a template is missing or wrong, or when the
-    selection does not exist in this version. Missing weights show when the engine loads.
+    models between starts. Raises `ConfigurationError` when a template is missing or wrong, when files cannot be
+    signed as `media` says, or when the selection does not exist in this version. Missing weights show when the
+    engine loads, those of an `own_language_model` included.
     """
     from ourvidz_worker.engines.media.encoder import FileEncoder  # noqa: PLC0415 - numpy and codecs, only where they work
 
     engine: Engine
-    enhancer: PromptEnhancer
     match selection:
         case "testcard":
-            from ourvidz_worker.engines.testcard import TestCardEngine, TestCardEnhancer  # noqa: PLC0415
+            from ourvidz_worker.engines.testcard import TestCardEngine  # noqa: PLC0415
 
-            engine, enhancer = TestCardEngine(), TestCardEnhancer()
+            engine = TestCardEngine()
         case "tiny":
             tiny.set_environment()
             build = partial(tiny.ensure_built, cache_dir)
-            engine, enhancer = _model_engines(family, tiny.MODELS, cache_dir, build, prompts)
+            engine = _model_engine(family, tiny.MODELS, cache_dir, build, prompts)
         case "real":
-            require = partial(require_weights, models, models_dir)
-            engine, enhancer = _model_engines(family, models, models_dir, require, prompts)
+            require = partial(require_weights, models, models_dir, own_language_model=own_language_model)
+            engine = _model_engine(family, models, models_dir, require, prompts)
         case "demo":
             raise ConfigurationError(NO_DEMO_MODELS)
-    return Engines(engine, FileEncoder(), enhancer)
+    return Engines(engine, FileEncoder(engine.model_name, media))
 
 
-def _model_engines(
+def assemble_language(
+    *, selection: Selection, models: ModelsConfig, models_dir: Path, cache_dir: Path
+) -> tuple[LanguageModel, Sampling]:
+    """The language model in this process, not loaded yet, and how it is sampled; raises as `assemble` does."""
+    match selection:
+        case "testcard":
+            from ourvidz_worker.engines.language.testcard import TestCardLanguageModel  # noqa: PLC0415
+
+            return TestCardLanguageModel(), _sampling(models.qwen)
+        case "tiny":
+            tiny.set_environment()
+            return _local_model(tiny.MODELS.qwen, cache_dir, partial(tiny.ensure_built, cache_dir, "qwen"))
+        case "real":
+            return _local_model(models.qwen, models_dir, partial(require_weights, models, models_dir, "qwen"))
+        case "demo":
+            raise ConfigurationError(NO_DEMO_MODELS)
+
+
+def _local_model(model: QwenModel, models_dir: Path, prepare: Callable[[], None]) -> tuple[LanguageModel, Sampling]:
+    from ourvidz_worker.engines.quiet import quieten_model_libraries  # noqa: PLC0415 - brings torch
+
+    quieten_model_libraries()
+    from ourvidz_worker.engines.language.local_model import LocalLanguageModel  # noqa: PLC0415
+
+    return LocalLanguageModel(model, models_dir, prepare), _sampling(model)
+
+
+def _sampling(model: QwenModel) -> Sampling:
+    return Sampling(model.max_new_tokens, model.temperature, model.top_p)
+
+
+def _model_engine(
     family: ModelFamily,
     models: ModelsConfig,
     models_dir: Path,
     prepare: Callable[[Part], None],
     prompts: Mapping[str, str],
-) -> tuple[Engine, PromptEnhancer]:
+) -> Engine:
     """The same code for real and tiny models; `prepare` sees to it that a model's weights are on disk."""
     from ourvidz_worker.engines.quiet import quieten_model_libraries  # noqa: PLC0415 - brings torch
 
     quieten_model_libraries()
-    from ourvidz_worker.engines.language.qwen import QwenEnhancer  # noqa: PLC0415
-
-    enhancer = QwenEnhancer(models.qwen, models_dir, partial(prepare, "qwen"), Templates(prompts))
     if family == "sdxl":
         from ourvidz_worker.engines.sdxl.engine import SdxlEngine  # noqa: PLC0415
 
-        return SdxlEngine(models.sdxl, models_dir, partial(prepare, "sdxl")), enhancer
+        return SdxlEngine(models.sdxl, models_dir, partial(prepare, "sdxl"))
 
     from ourvidz_worker.engines.wan.engine import WanEngine  # noqa: PLC0415
 
-    return WanEngine(models.wan, models_dir, partial(prepare, "wan"), wan_negative(prompts)), enhancer
+    return WanEngine(models.wan, models_dir, partial(prepare, "wan"), wan_negative(prompts))

@@ -20,16 +20,19 @@ WAN_COMPONENTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler"
 WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
 
 
-def missing_weights(config: ModelsConfig, models_dir: Path, part: Part) -> list[str]:
+def missing_weights(
+    config: ModelsConfig, models_dir: Path, part: Part, *, own_language_model: bool = True
+) -> list[str]:
     """One sentence per finding, with the path looked at and the cure; empty when the part can be loaded.
 
-    `wan` includes Qwen, which rewrites the prompts of the family's enhanced job types (contract section 3).
+    `wan` includes Qwen, which rewrites the prompts of the family's enhanced job types (contract section 3), unless
+    it runs elsewhere.
     """
     needed = [piece for piece in pieces_of(config, models_dir, part) if not piece.optional]
     problems = [problem for piece in needed for problem in findings(piece)]
     if part == "sdxl":
         problems += _sdxl_config(config, models_dir)
-    if part == "wan":
+    if part == "wan" and own_language_model:
         problems += missing_weights(config, models_dir, "qwen")
     return problems
 
@@ -40,9 +43,9 @@ def missing_adapters(config: ModelsConfig, models_dir: Path, part: Part) -> list
     return [problem for piece in adapters for problem in findings(piece)]
 
 
-def require_weights(config: ModelsConfig, models_dir: Path, part: Part) -> None:
+def require_weights(config: ModelsConfig, models_dir: Path, part: Part, *, own_language_model: bool = True) -> None:
     """Raises `ConfigurationError` with everything that is missing; there is no fallback."""
-    if problems := missing_weights(config, models_dir, part):
+    if problems := missing_weights(config, models_dir, part, own_language_model=own_language_model):
         raise ConfigurationError(problems)
 
 

@@ -4,36 +4,49 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from ourvidz_worker.runtime.policy.meanings import Meaning
 from ourvidz_worker.runtime.policy.numbers import Item, Numbers
+from ourvidz_worker.runtime.policy.phrases import Keys
 from ourvidz_worker.runtime.policy.rules import Rules
 from ourvidz_worker.runtime.policy.words import Word
 
 _ADULT_AGE = 18
+_YOUNGEST_ALONE = 3  # a lone 1 or 2 counts or weighs something
 _MONTHS = 12
-_LAST_GRADE = 12
+_LAST_GRADE = 13
+_LONGEST_LIFE = 120
+_MAYBE = ("maybe_years", "maybe_grades", "under")  # what may be of something else than a person
 _THING_AFTER = 3  # "15 year old single malt"
 
 
 class Ages:
-    """Finds phrases with a number that state an age, or a number reckoned from others that can be one."""
+    """Finds phrases with a number that state an age, and numbers that can only be one."""
 
     def __init__(self, rules: Rules) -> None:
         self._phrases = rules.ages
         self._numbers = Numbers(rules)
         self._things, self._stops = rules.helpers["things"], rules.helpers["stops"]
+        self._measures = rules.helpers["measures"]
 
-    def meanings(self, words: Sequence[Word]) -> Iterator[Meaning]:
+    def meanings(self, words: Sequence[Word], keys: Sequence[Keys]) -> Iterator[Meaning]:
         """The ages in `words`, as `adult`, `minor` or what else they say; `thing_age` if they are not of a person."""
-        items = self._numbers.items(words)
-        texts = [item.text for item in items]
+        items = self._numbers.items(words, keys)
+        item_keys = [item.keys for item in items]
         for index, item in enumerate(items):
-            if item.computed and item.number is not None and item.number < _ADULT_AGE:
+            if item.number is not None and item.number < _ADULT_AGE and (item.computed or _is_alone(item, words)):
                 yield Meaning("young", item.first, item.last, is_age=True)
-            for end, kind in self._phrases.at(texts, index):
+            for end, phrase in self._phrases.at(item_keys, index):
                 span = items[index:end]
-                meanings = {m for i in span if i.number is not None for m in _meanings_of_age(kind, i.number)}
+                numbers = [
+                    i.number
+                    for i in span
+                    if i.number is not None and (not i.languages or phrase.language in i.languages)
+                ]
+                meanings = {meaning for number in numbers for meaning in _meanings_of_age(phrase.kind, number)}
+                if end < len(items) and items[end].text in self._measures:
+                    continue
                 if meanings and self._is_of_thing(items, index, end):
                     meanings.add("thing_age")
                 for meaning in meanings:
@@ -46,12 +59,38 @@ class Ages:
         return any(text in self._things for text in following) or (first > 0 and items[first - 1].text in self._things)
 
 
-def _meanings_of_age(kind: str, value: int) -> tuple[str, ...]:
-    if kind in ("grades", "maybe_grades"):
-        is_school = 1 <= value <= _LAST_GRADE
-        return () if not is_school else ("minor",) if kind == "grades" else ("young", "setting")
-    if kind == "under":
-        return ("young", "setting") if value <= _ADULT_AGE else ()
-    if (value // _MONTHS if kind == "months" else value) >= _ADULT_AGE:
-        return ("adult",)
-    return ("young", "setting") if kind == "maybe_years" else ("minor",)
+def _is_alone(item: Item, words: Sequence[Word]) -> bool:
+    """Whether a number is a tag by itself, as in "(16)" or ", sixteen,"."""
+    number, tag = item.number or 0, words[item.first].tag
+    return (
+        number == int(number) >= _YOUNGEST_ALONE
+        and (item.first == 0 or words[item.first - 1].tag != tag)
+        and (item.last == len(words) or words[item.last].tag != tag)
+    )
+
+
+def _meanings_of_age(kind: str, value: float) -> tuple[str, ...]:
+    match kind:
+        case "grades" | "maybe_grades":
+            is_minor, is_adult = 1 <= value <= _LAST_GRADE, False
+        case "under":
+            is_minor, is_adult = value <= _ADULT_AGE, False
+        case "over":
+            is_minor, is_adult = False, value >= _ADULT_AGE
+        case "counted":
+            return ("counted",)
+        case _:
+            age = _years(kind, value)
+            is_minor, is_adult = age is not None and age < _ADULT_AGE, age is not None and age >= _ADULT_AGE
+    if is_minor:
+        return ("young", "setting") if kind in _MAYBE else ("minor",)
+    return ("adult",) if is_adult else ()
+
+
+def _years(kind: str, value: float) -> float | None:
+    if kind == "months":
+        return value // _MONTHS
+    if kind == "born":
+        age = datetime.now(tz=UTC).year - value - 1  # before this year's birthday
+        return age if -1 <= age <= _LONGEST_LIFE else None
+    return value

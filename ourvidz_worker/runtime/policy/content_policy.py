@@ -13,6 +13,7 @@ Negation is not understood, on purpose: an image model does not understand it ei
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,13 @@ from dataclasses import dataclass
 from ourvidz_worker.errors import ContentRefused
 from ourvidz_worker.runtime.policy.ages import Ages
 from ourvidz_worker.runtime.policy.meanings import Meaning, all_adult, any_beside, outside
+from ourvidz_worker.runtime.policy.notation import versions
+from ourvidz_worker.runtime.policy.phrases import Keys
 from ourvidz_worker.runtime.policy.rules import Rules
 from ourvidz_worker.runtime.policy.words import Word, words_of
+
+_SENTENCE = "the content policy refuses this prompt; submit one that describes something else"
+_BELOW_ZERO = re.compile(r"-\s*\.?\d")  # compel's "(word)-1" and "blend(1, -1)" turn a negative prompt round
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,12 @@ class _Verdict:
     sexual: bool
     youth: bool
     minor: bool
+    peopled: bool  # with what could be a minor if nothing said otherwise
+    denies_adults: bool
 
 
 class ContentPolicy:
-    """Decides over prompts. Pure: the same prompt gets the same answer, whoever asks."""
+    """Decides over prompts. Pure but for the year, by which "born in" is an age: whoever asks gets the same answer."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -53,28 +61,43 @@ class ContentPolicy:
     def check(self, prompt: str, *, adult_capable: bool) -> None:
         """Raise `ContentRefused` if no model, or no adult-capable one, may see the prompt.
 
-        Not for negative prompts, which rightly name what must not appear. The error repeats nothing of the prompt.
+        The error repeats nothing of the prompt.
         """
-        verdicts = [self._judge(reading) for reading in self._readings(prompt)]
-        sexual = any(verdict.sexual for verdict in verdicts)
-        if (
-            any(verdict.forbidden for verdict in verdicts)
-            or (sexual and any(verdict.youth for verdict in verdicts))
-            or (adult_capable and any(verdict.minor for verdict in verdicts))
-        ):
-            raise ContentRefused("the content policy refuses this prompt; submit one that describes something else")
+        if _is_refused(self._verdicts(prompt), adult_capable=adult_capable):
+            raise ContentRefused(_SENTENCE)
 
-    def _readings(self, prompt: str) -> Iterator[list[Word]]:
-        for folded in self._rules.spelling.readings(prompt):
-            plain = words_of(folded)
-            yield plain
-            respelt = self._vocabulary.respelt(folded, plain)
-            if respelt != plain:
-                yield respelt
+    def check_negative(self, negative_prompt: str, *, prompt: str, adult_capable: bool) -> None:
+        """Raise `ContentRefused` for a negative prompt that asks for what the prompt may not say.
+
+        It rightly names what must not appear, so "child" passes. What it may not do: deny that the persons of a sexual
+        prompt are adults, or reach the picture after all through a weight below zero.
+        """
+        verdicts = self._verdicts(negative_prompt)
+        if _BELOW_ZERO.search(negative_prompt) and _is_refused(
+            [*verdicts, *self._verdicts(prompt)], adult_capable=adult_capable
+        ):
+            raise ContentRefused(_SENTENCE)
+        if any(verdict.denies_adults for verdict in verdicts) and any(
+            shown.sexual or (adult_capable and shown.peopled) for shown in self._verdicts(prompt)
+        ):
+            raise ContentRefused(_SENTENCE)
+
+    def _verdicts(self, text: str) -> list[_Verdict]:
+        return [self._judge(words) for words in self._readings(text)]
+
+    def _readings(self, text: str) -> Iterator[list[Word]]:
+        for version in versions(text):
+            for folded in self._rules.spelling.readings(version):
+                plain = words_of(folded)
+                yield plain
+                respelt = self._vocabulary.respelt(folded, plain)
+                if respelt != plain:
+                    yield respelt
 
     def _judge(self, words: Sequence[Word]) -> _Verdict:
+        keys = [self._rules.lexicon.keys(word.text) for word in words]
         found: dict[str, list[Meaning]] = defaultdict(list)
-        for meaning in itertools.chain(self._find_terms(words), self._ages.meanings(words)):
+        for meaning in itertools.chain(self._find_terms(keys), self._ages.meanings(words, keys)):
             found[meaning.kind].append(meaning)
         young = outside(found["young"], found["grown"])
         peopled = any(not f.is_age for f in young + found["minor"])
@@ -85,17 +108,19 @@ class ContentPolicy:
         look_young = bool(outside(found["setting"], harmless)) or any_beside(
             maybe_minors, outside(found["youth"], harmless), words
         )
+        adult = not look_young and all_adult(young, found["adult"], found["counted"], words)
         return _Verdict(
             forbidden=bool(found["forbidden"]),
             sexual=bool(outside(found["sexual"], found["not_sexual"])),
-            youth=bool(found["minor"]) or not all_adult(young, found["adult"], words),
+            youth=bool(found["minor"]) or not (adult or not young),
             minor=bool(outside(found["minor"], harmless) or (maybe_minors and look_young)),
+            peopled=bool(maybe_minors),
+            denies_adults=bool(found["denied"]) or any(f.is_age for f in found["adult"]),
         )
 
-    def _find_terms(self, words: Sequence[Word]) -> list[Meaning]:
-        texts = [word.text for word in words]
+    def _find_terms(self, keys: Sequence[Keys]) -> list[Meaning]:
         matches = [
-            (first, last, term) for first in range(len(texts)) for last, term in self._rules.terms.at(texts, first)
+            (first, last, term) for first in range(len(keys)) for last, term in self._rules.terms.at(keys, first)
         ]
         spoken = {term.language for *_, term in matches if term.kind == "markers" or not term.in_context}
         return [
@@ -103,3 +128,12 @@ class ContentPolicy:
             for first, last, term in matches
             if not term.in_context or term.language in spoken
         ]
+
+
+def _is_refused(verdicts: Sequence[_Verdict], *, adult_capable: bool) -> bool:
+    sexual = any(verdict.sexual for verdict in verdicts)
+    return (
+        any(verdict.forbidden for verdict in verdicts)
+        or (sexual and any(verdict.youth for verdict in verdicts))
+        or (adult_capable and any(verdict.minor for verdict in verdicts))
+    )

@@ -38,13 +38,33 @@ def any_beside(persons: Iterable[Meaning], youth: Iterable[Meaning], words: Sequ
     )
 
 
-def all_adult(persons: Iterable[Meaning], adults: Iterable[Meaning], words: Sequence[Word]) -> bool:
-    """Each person has "adult" or an adult age right before, or an adult age right after, in the same clause."""
+def all_adult(
+    persons: Sequence[Meaning], adults: Sequence[Meaning], counted: Sequence[Meaning], words: Sequence[Word]
+) -> bool:
+    """Each person has "adult" or an adult age right before, or an adult age right after, in the same clause.
+
+    Where nobody else is there, a tag of its own does too: "1girl, adult", "a girl on a sofa, 25 years old".
+    """
     before, after = set(), set()
     for adult in adults:
         before.add((adult.last, words[adult.last - 1].clause))
         if adult.is_age:
             after.add((adult.first, words[adult.first].clause))
-    return all(
-        (p.first, words[p.first].clause) in before or (p.last, words[p.last - 1].clause) in after for p in persons
+    unsaid = [
+        p
+        for p in persons
+        if (p.first, words[p.first].clause) not in before and (p.last, words[p.last - 1].clause) not in after
+    ]
+    if len(outside(unsaid, counted)) <= (1 if len(persons) == 1 else 0) and not any(p.is_age for p in persons):
+        return not unsaid or any(_is_tag(adult, words) for adult in adults)
+    return not unsaid
+
+
+def _is_tag(meaning: Meaning, words: Sequence[Word]) -> bool:
+    """Whether there is nothing else between the punctuation marks around it."""
+    clause = words[meaning.first].clause
+    return (
+        words[meaning.last - 1].clause == clause
+        and (meaning.first == 0 or words[meaning.first - 1].clause != clause)
+        and (meaning.last == len(words) or words[meaning.last].clause != clause)
     )

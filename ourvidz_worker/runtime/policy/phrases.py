@@ -6,36 +6,85 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from ourvidz_worker.runtime.policy.spelling import Spelling
-from ourvidz_worker.runtime.policy.words import starts_of, words_of
+from ourvidz_worker.runtime.policy.words import stems_of, words_of
 
 T = TypeVar("T")
 Pattern = tuple[str, ...]
+Keys = tuple[str, ...]
+"""Under which entries of a lexicon a word is found."""
+
+_PREFIX = 2  # letters; stems that share them share their list of lengths
+_REMEMBERED = 8192  # words; nearly every prompt is made of the same few thousand
+
+
+class Lexicon:
+    """Single words; `stem*` stands for every word that begins so."""
+
+    def __init__(self, words: Iterable[str] = ()) -> None:
+        self._words: set[str] = set()
+        self._lengths: dict[str, list[int]] = defaultdict(list)
+        self.keys = lru_cache(maxsize=_REMEMBERED)(self._keys)
+        for word in words:
+            self.add(word)
+
+    def add(self, word: str) -> None:
+        if word in self._words:
+            return
+        self._words.add(word)
+        length = len(word) - 1
+        if word.endswith("*") and length not in (lengths := self._lengths[word[:_PREFIX]]):
+            lengths.append(length)
+            lengths.sort()
+
+    def __contains__(self, text: str) -> bool:
+        return bool(self.keys(text))
+
+    def _keys(self, text: str) -> Keys:
+        """The entries that `text` is found under: itself, then its stems."""
+        itself = (text,) if text in self._words else ()
+        lengths = self._lengths.get(text[:_PREFIX], ())
+        return (*itself, *(stem for stem in stems_of(text, lengths) if stem in self._words))
+
+
+@dataclass(slots=True)
+class _Node(Generic[T]):
+    labels: list[T] = field(default_factory=list)
+    following: dict[str, _Node[T]] = field(default_factory=dict)
 
 
 class Phrases(Generic[T]):
-    """Sequences of words with a label each; `stem*` stands for every word that begins so."""
+    """Sequences of words with a label each, found through the keys that `lexicon` has for each word."""
 
-    def __init__(self) -> None:
-        self._by_first: dict[str, list[tuple[Pattern, T]]] = defaultdict(list)
-        self._longest = 0
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self._root: _Node[T] = _Node()
+        self._patterns: list[tuple[Pattern, T]] = []
 
     def add(self, pattern: Pattern, label: T) -> None:
-        self._by_first[pattern[0]].append((pattern, label))
-        self._longest = max(self._longest, len(pattern[0]))
+        node = self._root
+        for word in pattern:
+            self._lexicon.add(word)
+            node = node.following.setdefault(word, _Node())
+        node.labels.append(label)
+        self._patterns.append((pattern, label))
 
     def patterns(self) -> Iterator[tuple[Pattern, T]]:
-        return itertools.chain.from_iterable(self._by_first.values())
+        return iter(self._patterns)
 
-    def at(self, texts: Sequence[str], first: int) -> Iterator[tuple[int, T]]:
+    def at(self, keys: Sequence[Keys], first: int) -> Iterator[tuple[int, T]]:
         """Where each phrase that begins at `first` ends, with its label."""
-        for start in starts_of(texts[first], self._longest):
-            for pattern, label in self._by_first.get(start, ()):
-                last = first + len(pattern)
-                if last <= len(texts) and all(map(_fits, pattern[1:], texts[first + 1 : last])):
-                    yield last, label
+        nodes = [self._root]
+        for index in range(first, len(keys)):
+            nodes = [following for node in nodes for key in keys[index] if (following := node.following.get(key))]
+            if not nodes:
+                return
+            for node in nodes:
+                yield from ((index + 1, label) for label in node.labels)
 
 
 def patterns_of(phrases: Iterable[str], spelling: Spelling) -> Iterator[Pattern]:
@@ -60,16 +109,15 @@ def inflected(pattern: Pattern, beginnings: Sequence[str], endings: Sequence[str
             yield tuple(words)
 
 
-def _words_of_part(part: str, spelling: Spelling) -> Iterator[str]:
-    for piece in filter(None, re.split("([#+-])", part)):
-        if piece in "#+-":
-            yield piece
+@lru_cache(maxsize=_REMEMBERED)
+def _words_of_part(part: str, spelling: Spelling) -> tuple[str, ...]:
+    words: list[str] = []
+    for piece in filter(None, re.split("([#+/~<>-])", part)):
+        if piece in "#+/~<>-":
+            words.append(piece)
             continue
         texts = [word.text for word in words_of(spelling.fold(piece))]
         if piece.endswith("*") and texts:
             texts[-1] += "*"
-        yield from texts
-
-
-def _fits(expected: str, text: str) -> bool:
-    return text.startswith(expected[:-1]) if expected.endswith("*") else text == expected
+        words += texts
+    return tuple(words)

@@ -11,16 +11,37 @@ from typing import Any
 
 RuleFile = Mapping[str, Any]
 
-_TERMS = ("forbidden", "sexual", "minor", "young", "youth", "not_sexual", "setting", "adult", "grown", "harmless")
-AGES = ("years", "maybe_years", "months", "grades", "maybe_grades", "under")
+_TERMS = (
+    "forbidden",
+    "sexual",
+    "minor",
+    "young",
+    "youth",
+    "not_sexual",
+    "setting",
+    "adult",
+    "grown",
+    "denied",
+    "harmless",
+)
+AGES = ("years", "maybe_years", "months", "grades", "maybe_grades", "under", "over", "born", "counted")
+OPERATORS = ("plus", "minus", "from", "times", "divided", "range")
+HELPERS = ("things", "measures", "stops", "joiners", "words")
 _LISTS: Mapping[str, tuple[str, ...]] = {
     "words": _TERMS,
     "words_in_context": (*_TERMS, "markers"),
-    "ages": (*AGES, "things", "stops"),
-    "arithmetic": ("minus", "plus", "joiners"),
+    "ordinary": ("words",),
+    "ages": (*AGES, "things", "measures", "stops"),
+    "arithmetic": (*OPERATORS, "joiners"),
     "inflection": ("beginnings", "endings"),
 }
-_MAPS: Mapping[str, type] = {"numbers": int, "lookalikes": str, "leet": str}
+_MAPS: Mapping[str, type] = {
+    "numbers": int,
+    "factors": float,
+    "units": int,
+    "lookalikes": str,
+    "leet": str,
+}
 
 
 def parse_rule_file(text: str, number: int) -> RuleFile:

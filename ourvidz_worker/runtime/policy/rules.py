@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ourvidz_worker.runtime.policy.phrases import Phrases, inflected, patterns_of
-from ourvidz_worker.runtime.policy.rule_file import AGES, RuleFile, parse_rule_file
+from ourvidz_worker.runtime.policy.phrases import Lexicon, Phrases, inflected, patterns_of
+from ourvidz_worker.runtime.policy.rule_file import AGES, HELPERS, OPERATORS, RuleFile, parse_rule_file
 from ourvidz_worker.runtime.policy.spelling import Spelling
 from ourvidz_worker.runtime.policy.vocabulary import Vocabulary
 
 _NEEDED = (("words", "sexual"), ("words", "minor"), ("ages", "years"))
 _LONGEST_PARTICLE = 3  # "com" or "the" in a phrase of age says nothing when it turns up inside another word
+_LONGEST_SHARED = 4  # letters of a number that is another word in another language
 _TELLING = ("forbidden", "sexual", "minor", "young")
 
 
@@ -25,20 +26,45 @@ class Term:
     in_context: bool  # counts only in a prompt with another word of its language
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class NumberWord:
+    """A number; one that a short word stands for counts in phrases of its `language` alone, None counts in all.
+
+    "On" is ten in Turkish and "elf" eleven in German.
+    """
+
+    value: int
+    language: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgePhrase:
+    kind: str
+    language: int
+
+
 class Rules:
-    """Terms, ages and numbers as phrases; `helpers` are the single words of the small lists, by list."""
+    """Terms, ages, numbers and what reckons with them as phrases, all found through one lexicon.
+
+    `helpers` are the single words of the small lists, by list.
+    """
 
     def __init__(self, files: Sequence[RuleFile]) -> None:
         """`files` in the form that `parse_rule_file` has checked."""
         self.spelling = Spelling(dict(_characters(files, "lookalikes")))
-        self.terms: Phrases[Term] = Phrases()
-        self.ages: Phrases[str] = Phrases()
-        self.numbers: Phrases[int] = Phrases()
+        self.lexicon = Lexicon()
+        self.terms: Phrases[Term] = Phrases(self.lexicon)
+        self.ages: Phrases[AgePhrase] = Phrases(self.lexicon)
+        self.operators: Phrases[str] = Phrases(self.lexicon)
+        self.numbers: Phrases[NumberWord] = Phrases(self.lexicon)
+        self.factors: Phrases[float] = Phrases(self.lexicon)
+        self.units: Phrases[float] = Phrases(self.lexicon)
         self.helpers: Mapping[str, set[str]] = defaultdict(set)
         self._leet = dict(_characters(files, "leet"))
         for language, file in enumerate(files):
             self._learn_terms(language, file)
-            self._learn_ages(file)
+            self._learn_ages(language, file)
+            self._learn_numbers(language, file)
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> Rules:
@@ -54,27 +80,45 @@ class Rules:
 
     def vocabulary(self) -> Vocabulary:
         """The words that are worth finding under a disguise."""
-        return Vocabulary(self._hidden_words(), telling=self._hidden_terms(), leet=self._leet)
+        return Vocabulary(
+            self._hidden_words(),
+            telling=self._hidden_terms(),
+            numbers=(word for pattern, _ in self.numbers.patterns() for word in pattern),
+            ordinary=self.helpers["words"],
+            leet=self._leet,
+        )
 
     def _learn_terms(self, language: int, file: RuleFile) -> None:
         particles = file.get("inflection", {})
+        beginnings, endings = particles.get("beginnings", []), particles.get("endings", [])
         for table in ("words", "words_in_context"):
             for kind, phrases in file.get(table, {}).items():
                 term = Term(kind, language, in_context=table == "words_in_context")
                 for pattern in patterns_of(phrases, self.spelling):
-                    for form in inflected(pattern, particles.get("beginnings", []), particles.get("endings", [])):
+                    for form in inflected(pattern, beginnings, endings):
                         self.terms.add(form, term)
 
-    def _learn_ages(self, file: RuleFile) -> None:
-        for kind, phrases in [*file.get("ages", {}).items(), *file.get("arithmetic", {}).items()]:
-            for pattern in patterns_of(phrases, self.spelling):
-                if kind in AGES:
-                    self.ages.add(pattern, kind)
-                else:
-                    self.helpers[kind].add(pattern[0])
+    def _learn_ages(self, language: int, file: RuleFile) -> None:
+        for table in ("ages", "arithmetic", "ordinary"):
+            for kind, phrases in file.get(table, {}).items():
+                for pattern in patterns_of(phrases, self.spelling):
+                    if kind in HELPERS:
+                        self.helpers[kind].add(pattern[0])
+                    elif kind in AGES:
+                        self.ages.add(pattern, AgePhrase(kind, language))
+                    elif kind in OPERATORS:
+                        self.operators.add(pattern, kind)
+
+    def _learn_numbers(self, language: int, file: RuleFile) -> None:
         for phrase, value in file.get("numbers", {}).items():
             for pattern in patterns_of([phrase], self.spelling):
-                self.numbers.add(pattern, value)
+                is_short = "".join(pattern).isascii() and len("".join(pattern)) <= _LONGEST_SHARED
+                self.numbers.add(pattern, NumberWord(value, language if is_short else None))
+        tables = (("factors", self.factors), ("units", self.units))
+        for table, known in tables:
+            for phrase, value in file.get(table, {}).items():
+                for pattern in patterns_of([phrase], self.spelling):
+                    known.add(pattern, value)
 
     def _hidden_terms(self) -> Iterator[str]:
         """The single words that are worth looking for inside others, the worst first."""

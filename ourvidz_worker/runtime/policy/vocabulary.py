@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
-from ourvidz_worker.runtime.policy.words import Word, kind_of, starts_of
+from ourvidz_worker.runtime.policy.misspellings import misspellings
+from ourvidz_worker.runtime.policy.phrases import Lexicon
+from ourvidz_worker.runtime.policy.words import Word, kind_of, spanning
 
 _CHUNK = re.compile(r"\S+")
 _PART = re.compile(r"[^\s,;:()\[\]{}<>\"]+")
@@ -21,39 +24,61 @@ _SHORTEST_JOINED = 5  # two ordinary words make a short term by chance, hardly e
 _SHORTEST_SPACED = 4
 _SEGMENTED = range(6, 41)
 _RUN_ON = 20  # longer words are looked through, not only looked up
+_REMEMBERED = 8192  # words
 
 
 class Vocabulary:
     """The words that disguises are undone for, most telling first; `stem*` stands for every word that begins so.
 
-    `telling` are those worth looking for across a space or inside a longer word; `leet` maps a digit or sign to the
-    letter it stands for.
+    `telling` are those worth looking for across a space or inside a longer word, and `numbers` across a space;
+    `ordinary` words are never a disguise; `leet` maps a digit or sign to the letter it stands for.
     """
 
-    def __init__(self, words: Iterable[str], *, telling: Iterable[str], leet: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        words: Iterable[str],
+        *,
+        telling: Iterable[str],
+        numbers: Iterable[str],
+        ordinary: Collection[str],
+        leet: Mapping[str, str],
+    ) -> None:
         self._words = dict.fromkeys(words)
-        self._longest = max(map(len, self._words), default=0)
+        self._lexicon = Lexicon(self._words)
+        self._ordinary = ordinary
+        telling = list(telling)
         self._telling = {word.rstrip("*") for word in telling}
+        self._joined = self._telling | set(numbers)
         self._telling_lengths = sorted({len(word) for word in self._telling}, reverse=True)
+        self._misspelt = misspellings(telling, self._words)
         self._leet = set(leet)
         # In leetspeak a 1 is an i or an l, so both sides give up the difference.
         self._leet_letters = str.maketrans({**leet, "l": "i"})
-        self._by_letters = self._index(self._letters)
-        self._by_single = self._index(_single)
-        self._by_single_letters = self._index(lambda word: _single(self._letters(word)))
+        self._by_letters = _Index(self._words, self._letters)
+        self._by_single = _Index(self._words, _single)
+        self._by_single_letters = _Index(self._words, lambda word: _single(self._letters(word)))
+        self._unjoined = lru_cache(maxsize=_REMEMBERED)(self._find_unjoined)
 
     def respelt(self, folded: str, words: Sequence[Word]) -> list[Word]:
         """The same words with every disguise undone that hides a known word."""
         whole = self._unsplit(folded, list(words))
         joined = self._unspaced(whole)
         paired = self._unpaired(joined)
-        return [Word(text, w.start, w.end, w.clause) for w in paired for text in self._unjoined(w.text) or [w.text]]
+        respelt: list[Word] = []
+        for word in paired:
+            known = self._unjoined(word.text)
+            respelt += spanning(known, [word]) if known else [word]
+        return respelt
 
     def _unsplit(self, folded: str, words: list[Word]) -> list[Word]:
         """Undo signs inside a word, chunk by chunk: c.h-ild, l0li, n@ked."""
         result: list[Word] = []
         for chunk, inside in _grouped(words, _CHUNK.finditer(folded)):
-            if found := self._whole(chunk.group(), inside):
+            text = chunk.group()
+            if text.isalpha():
+                result += inside
+                continue
+            if found := self._whole(text, inside):
                 result += found
                 continue
             for part, own in _grouped(inside, _PART.finditer(folded, chunk.start(), chunk.end())):
@@ -68,7 +93,7 @@ class Vocabulary:
         trimmed = signed.strip("".join(c for c in self._leet if not c.isalnum()))
         for candidate in dict.fromkeys((signed, trimmed, bare)):
             if known := self._recognise(candidate):
-                return [Word(text, words[0].start, words[-1].end, words[0].clause) for text in known]
+                return spanning(known, words)
         return []
 
     def _unspaced(self, words: list[Word]) -> list[Word]:
@@ -81,7 +106,7 @@ class Vocabulary:
                 continue
             letters = "".join(w.text for w in run)
             known = self._recognise(letters) or self._contained(letters, _SHORTEST_SPACED) if len(run) > 2 else []
-            result += [Word(text, run[0].start, run[-1].end, run[0].clause) for text in known] or run
+            result += spanning(known, run) if known else run
             run = []
             if word is not None:
                 result.append(word)
@@ -92,48 +117,34 @@ class Vocabulary:
         result: list[Word] = []
         for word in words:
             pair = result[-1].text + word.text if result else ""
-            if len(pair) >= _SHORTEST_JOINED and pair in self._telling:
-                first = result.pop()
-                result.append(Word(pair, first.start, word.end, first.clause))
+            if len(pair) >= _SHORTEST_JOINED and pair in self._joined and pair not in self._ordinary:
+                result.append(spanning([pair], [result.pop(), word])[0])
             else:
                 result.append(word)
         return result
 
-    def _unjoined(self, text: str) -> list[str]:
+    def _find_unjoined(self, text: str) -> tuple[str, ...]:
         """Undo missing spaces."""
         known = self._recognise(text)
-        return known if known or len(text) < _RUN_ON else self._contained(text, _SHORTEST_JOINED)
+        return tuple(known if known or len(text) < _RUN_ON else self._contained(text, _SHORTEST_JOINED))
 
     def _recognise(self, text: str) -> list[str]:
         """The known words that `text` is a spelling of; none when there is none or it has no letter."""
-        if not any(c.isalpha() for c in text):
+        if text in self._ordinary or not any(c.isalpha() for c in text):
             return []
-        if known := self._known(text, self._words):
-            return [known]
+        if text in self._lexicon:
+            return [text]
+        if text in self._misspelt:
+            return [self._misspelt[text]]
         leet = any(c in self._leet for c in text)
-        if leet and (known := self._lookup(self._letters(text), self._by_letters)):
+        if leet and (known := self._by_letters.find(self._letters(text))):
             return [known]
         if _STRETCHED.search(text):
             letters = self._letters if leet else str
-            known = self._lookup(_single(letters(text)), self._by_single_letters if leet else self._by_single)
+            known = (self._by_single_letters if leet else self._by_single).find(_single(letters(text)))
             if known and _is_stretched(letters(text), letters(known)):
                 return [known]
         return self._segments(text)
-
-    def _known(self, text: str, index: Mapping[str, object]) -> str | None:
-        return text if any(start in index for start in starts_of(text, self._longest)) else None
-
-    def _lookup(self, key: str, index: Mapping[str, str]) -> str | None:
-        found = (index[start] for start in starts_of(key, self._longest) if start in index)
-        return next(found, None)
-
-    def _index(self, disguise: Callable[[str], str]) -> dict[str, str]:
-        index: dict[str, str] = {}
-        for word in self._words:
-            bare = word.rstrip("*")
-            if len(bare) >= _SHORTEST_SEGMENT:
-                index.setdefault(disguise(bare) + word[len(bare) :], bare)
-        return index
 
     def _letters(self, text: str) -> str:
         return text.translate(self._leet_letters)
@@ -157,10 +168,25 @@ class Vocabulary:
         for start in range(len(text) - shortest, -1, -1):
             for end in [end for end in tails if end - start >= shortest]:
                 piece = text[start:end]
-                if piece in self._words or (end == len(text) and self._known(piece, self._words)):
+                if piece in self._words or (end == len(text) and piece in self._lexicon):
                     tails[start] = [piece, *tails[end]]
                     break
         return tails.get(0, [])
+
+
+class _Index:
+    """Known words by what a disguise leaves of them."""
+
+    def __init__(self, words: Iterable[str], disguise: Callable[[str], str]) -> None:
+        self._known: dict[str, str] = {}
+        for word in words:
+            bare = word.rstrip("*")
+            if len(bare) >= _SHORTEST_SEGMENT:
+                self._known.setdefault(disguise(bare) + word[len(bare) :], bare)
+        self._lexicon = Lexicon(self._known)
+
+    def find(self, disguised: str) -> str | None:
+        return next((self._known[key] for key in self._lexicon.keys(disguised)), None)
 
 
 def _grouped(words: list[Word], spans: Iterable[re.Match[str]]) -> Iterator[tuple[re.Match[str], list[Word]]]:

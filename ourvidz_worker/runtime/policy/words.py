@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -12,54 +12,80 @@ from typing import Literal
 Kind = Literal["letters", "digits", "katakana", "sign", "gap"]
 
 _CLAUSE_ENDS = set(",.;!?\n。、،؛؟।")  # after folding, which maps the full-width ones
-_OPERATOR = re.compile(r"(?<=\d)\s*([-\u2013\u2212+])(?=\s*\d)")
+_BRACKETS = set("()[]{}<>|/")
+_OPERATOR = re.compile(r"(?<=\d)\s*([-\u2013\u2212+/~])(?=\s*\d)|([<>\u2264])(?=\s*\d)")
+_SAME_OPERATOR = {"\u2013": "-", "\u2212": "-", "\u2264": "<"}
+_POINT = re.compile(r"(?<=\d)[.,](?=\d)")
+_WRITTEN_WITHOUT_SPACES = ("CJK UNIFIED", "CJK COMPAT", "HIRAGANA", "IDEOGRAPHIC ITERATION", "THAI", "LAO", "KHMER")
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of the folded text with its place; `clause` counts the punctuation marks before it."""
+    """A word of the folded text with its place.
+
+    `clause` counts the punctuation marks before it, and `tag` the brackets and bars too.
+    """
 
     text: str
     start: int
     end: int
     clause: int
+    tag: int
 
 
 def words_of(folded: str) -> list[Word]:
-    """Runs of letters, digits or katakana; Han, hiragana, pictographs and `+ -` between digits are a word each."""
-    operators = {match.start(1) for match in _OPERATOR.finditer(folded)}
+    """Runs of letters, katakana or the digits of a number with its decimals.
+
+    Han, hiragana, Thai and pictographs are a word each, and so are `+ - / ~` between numbers, `<` and `>`
+    before one.
+    """
+    operators = {match.start(match.lastindex or 0) for match in _OPERATOR.finditer(folded)}
+    points = {match.start() for match in _POINT.finditer(folded)}
+    kinds = [kind_of(character) for character in folded]
+    for point in points:
+        kinds[point] = "digits"
     words: list[Word] = []
-    start, clause = 0, 0
-    for end in range(1, len(folded) + 1):
-        kind = "operator" if end - 1 in operators else kind_of(folded[end - 1])
-        if kind == "operator":
-            words.append(Word("+" if folded[start] == "+" else "-", start, end, clause))
+    start, clause, tag = 0, 0, 0
+    for end, kind in enumerate(kinds, start=1):
+        character = folded[end - 1]
+        if end - 1 in operators:
+            words.append(Word(_SAME_OPERATOR.get(character, character), end - 1, end, clause, tag))
         elif kind == "gap":
-            clause += folded[end - 1] in _CLAUSE_ENDS
-        elif kind == "sign" or end == len(folded) or kind_of(folded[end]) != kind:
-            words.append(Word(folded[start:end], start, end, clause))
+            clause += character in _CLAUSE_ENDS
+            tag += character in _CLAUSE_ENDS or character in _BRACKETS
+        elif kind == "sign" or end == len(folded) or kinds[end] != kind:
+            words.append(Word(folded[start:end], start, end, clause, tag))
         else:
             continue
         start = end
     return words
 
 
-def starts_of(text: str, longest: int) -> Iterator[str]:
-    """The keys under which a word may be listed: itself, then each of its stems, written `stem*`."""
-    yield text
-    for length in range(2, min(len(text), longest) + 1):
+def spanning(texts: Iterable[str], words: Sequence[Word]) -> list[Word]:
+    """Other texts in the place of some words."""
+    first, last = words[0], words[-1]
+    return [Word(text, first.start, last.end, first.clause, first.tag) for text in texts]
+
+
+def stems_of(text: str, lengths: Iterable[int]) -> Iterator[str]:
+    """The keys under which the stems of a word may be listed, written `stem*`."""
+    for length in lengths:
+        if length > len(text):
+            return
         yield text[:length] + "*"
 
 
 @lru_cache(maxsize=4096)
 def kind_of(character: str) -> Kind:
     """What a folded character is part of; a `sign` is a word by itself and a `gap` part of none."""
+    if character.isascii():
+        return "digits" if character.isdecimal() else "letters" if character.isalpha() else "gap"
     name = unicodedata.name(character, "")
     if character.isdecimal():
         return "digits"
     if name.startswith("KATAKANA") and character != "\u30fb":
         return "katakana"
-    if name.startswith(("CJK UNIFIED", "CJK COMPAT", "HIRAGANA", "IDEOGRAPHIC ITERATION")):
+    if name.startswith(_WRITTEN_WITHOUT_SPACES):
         return "sign"
     category = unicodedata.category(character)
     if category == "So":

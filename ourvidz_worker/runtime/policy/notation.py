@@ -1,0 +1,51 @@
+"""Notations that can stand between the letters of a word: escapes of the web, weights and tags of prompt languages."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+_NESTED = 3  # an escape inside an escape inside an escape
+_CODE = re.compile(
+    r"\\u\{([0-9a-f]{1,6})\}|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})|\\x([0-9a-f]{2})|U\+([0-9a-f]{4,6})\s?", re.IGNORECASE
+)
+_LAST_CODE = 0x10FFFF
+_PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
+_TAG = re.compile(r"</?[a-zA-Z!][^<>]{0,200}>")  # <b>, <lora:name:0.8>
+_WEIGHT = re.compile(
+    r"""(?<=[)\]"'])\s?:?[-+]?\d*\.?\d+  # (word)1.2
+    | :\s?[-+]?\d*\.?\d+\s?(?=[)\]])     # (word:1.2)
+    | (?<=\w)[-+]+(?=[\w)])              # wo++rd
+    """,
+    re.VERBOSE,
+)
+_MARKS = re.compile(r"[()\[\]{}\\\"`*|]")
+
+
+def versions(text: str) -> Iterator[str]:
+    """The text, what its escapes stand for, and the same without markup, as far as they differ."""
+    yield text
+    decoded = _decoded(text)
+    if decoded != text:
+        yield decoded
+    unmarked = _MARKS.sub("", _WEIGHT.sub("", _TAG.sub("", decoded)))
+    if unmarked != decoded:
+        yield unmarked
+
+
+def _decoded(text: str) -> str:
+    for _ in range(_NESTED):
+        before = text
+        text = html.unescape(text) if "&" in text else text
+        text = _PERCENT.sub(lambda found: unquote(found.group()), text) if "%" in text else text
+        text = _CODE.sub(_character, text) if "\\" in text or "+" in text else text
+        if text == before:
+            break
+    return text
+
+
+def _character(found: re.Match[str]) -> str:
+    code = int(next(filter(None, found.groups())), 16)
+    return chr(code) if code <= _LAST_CODE else found.group()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 ModelFamily = Literal["sdxl", "wan"]
 Media = Literal["image", "video"]
@@ -34,7 +34,8 @@ class Range:
 class Limits:
     """How far a payload may move the parameters of one model family.
 
-    `width` and `height` in pixels, each divisible by `multiple_of`, their product at most `pixels`.
+    `width` and `height` in pixels, each divisible by `multiple_of`, their product at most `pixels`. `solvers` are
+    the names of the ways from noise to picture: WAN's `sample_solver`, SDXL's `scheduler`.
     """
 
     num_inference_steps: Range
@@ -124,8 +125,8 @@ def parse_catalogue(text: str) -> Catalogue:
     """
     document = tomllib.loads(text)
     limits = {family: _limits(family, table) for family, table in _table(document, "limits").items()}
-    wan = _table(document, "wan")
-    types = {name: _job_type(name, table, limits, wan) for name, table in _table(document, "types").items()}
+    families = {family: _table(document, family) for family in get_args(ModelFamily)}
+    types = {name: _job_type(name, table, limits, families) for name, table in _table(document, "types").items()}
     buckets = {
         job_type.bucket: Bucket(
             job_type.bucket, job_type.bucket_limit_bytes, (job_type.media_type, THUMBNAIL_MEDIA_TYPE)
@@ -164,15 +165,18 @@ def _limits(family: str, table: Mapping[str, Any]) -> Limits:
             pixels=int(table["pixels"]),
             num_frames=_range(table.get("num_frames", (1, 1))),
             flow_shift=_range(table.get("flow_shift", (1.0, 1.0))),
-            solvers=tuple(table.get("solvers", ())),
+            solvers=tuple(table["solvers"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"[limits.{family}] in the job catalogue is wrong: {error!r}") from error
 
 
-def _job_type(name: str, table: Mapping[str, Any], limits: Mapping[str, Limits], wan: Mapping[str, Any]) -> JobType:
+def _job_type(
+    name: str, table: Mapping[str, Any], limits: Mapping[str, Limits], families: Mapping[str, Mapping[str, Any]]
+) -> JobType:
     try:
-        family = _one_of(("sdxl", "wan"), table["model_family"])
+        family = _one_of(get_args(ModelFamily), table["model_family"])
+        defaults = families[family]
         media = _one_of(tuple(MEDIA_TYPES), table["media"])
         width, height = table["size"]
         return JobType(
@@ -190,9 +194,9 @@ def _job_type(name: str, table: Mapping[str, Any], limits: Mapping[str, Limits],
             bucket_limit_bytes=int(table["bucket_limit_mib"]) * MIB,
             expected_seconds=float(table["expected_seconds"]),
             expected_per_image=bool(table.get("expected_per_image", False)),
-            fps=int(wan.get("fps", 16)),
-            solver=str(wan.get("solver", "unipc")),
-            flow_shift=float(wan.get("flow_shift", 5.0)),
+            fps=int(defaults.get("fps", 1)),
+            solver=_one_of(limits[family].solvers, defaults["solver"]),
+            flow_shift=float(defaults.get("flow_shift", 1.0)),
             limits=limits[family],
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -33,7 +33,7 @@ class Job:
 
     `width` and `height` are pixels. `num_frames` is what the model will draw (4k+1) and `requested_frames`
     what the payload asked for; both are 1 for stills. `num_images` is 1 for a video. `seed` is None when the
-    payload leaves it to the worker. `attempt` counts deliveries from 1.
+    payload leaves it to the worker. `solver` is WAN's solver or SDXL's scheduler. `attempt` counts deliveries from 1.
     """
 
     id: str

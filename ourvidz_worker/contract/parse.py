@@ -192,15 +192,16 @@ def model_frames(requested: int) -> int:
 
 
 def _solver(sections: Sections, job_type: JobType) -> str:
+    """Of SDXL jobs, WAN's `sample_solver` means nothing; their own is called `scheduler`, or `sampler`."""
     if job_type.model_family == "sdxl":
+        found = sections.first("scheduler", "sampler")
+    else:
+        found = first_in(sections.config, ("sample_solver",), "config.")
+    if found is None:
         return job_type.solver
-    found = first_in(sections.config, ("sample_solver",), "config.")
-    solver = job_type.solver if found is None else fields.text(found)
-    if solver not in job_type.limits.solvers:
-        raise PayloadError(
-            "config.sample_solver",
-            f"must be one of {', '.join(job_type.limits.solvers)}, got {shown(solver)}",
-        )
+    solver, allowed = fields.text(found), job_type.limits.solvers
+    if solver not in allowed:
+        raise PayloadError(found.field, f"must be one of {', '.join(allowed)}, got {shown(solver)}")
     return solver
 
 

@@ -50,6 +50,12 @@ def test_wan_parameters() -> None:
     assert {(job_type.solver, job_type.flow_shift, job_type.fps) for job_type in wan} == {("unipc", 5.0, 16)}
 
 
+def test_sdxl_s_scheduler_is_one_of_those_that_a_payload_may_name() -> None:
+    sdxl = [job_type for job_type in CATALOGUE.values() if job_type.model_family == "sdxl"]
+    assert {job_type.solver for job_type in sdxl} == {"euler"}
+    assert all("euler" in job_type.limits.solvers for job_type in sdxl)
+
+
 def test_queues() -> None:
     """'`sdxl_queue` (2 job types), `wan_queue` (8 job types)'"""
     queues = [job_type.queue for job_type in CATALOGUE.values()]
@@ -122,6 +128,9 @@ def test_a_range_holds_both_its_ends_and_not_nan() -> None:
         (r"size = \[1024, 1024\]", "size = [1024]", r"\[types.sdxl_image_fast\]"),
         (r"guidance_scale = \[0.0, 30.0\]", "guidance_scale = [30.0, 0.0]", r"\[limits.sdxl\].*\[30, 0\]"),
         (r"guidance_scale = \[0.0, 30.0\]", "guidance_scale = [0.0]", r"\[limits.sdxl\]"),
+        (r'solver = "euler"', 'solver = "heun"', r"\[types.sdxl_image_fast\].*'heun' is not one of euler"),
+        (r'solver = "euler"', "", r"\[types.sdxl_image_fast\].*'solver'"),
+        (r'solvers = \["euler".*\n', "", r"\[limits.sdxl\].*'solvers'"),
         (r"\[limits.sdxl\]", "[limits.other]", r"\[types.sdxl_image_fast\].*'sdxl'"),
         (r"\[buckets.reference_images\]\nlimit_mib = 10", "[buckets.reference_images]", "reference_images"),
     ],
@@ -133,7 +142,7 @@ def test_a_wrong_entry_is_refused_by_name(pattern: str, replacement: str, named:
         parse_catalogue(text)
 
 
-@pytest.mark.parametrize("name", ["limits", "wan", "types", "buckets"])
+@pytest.mark.parametrize("name", ["limits", "sdxl", "wan", "types", "buckets"])
 def test_a_table_that_is_none_is_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} in the job catalogue must be a table, got 3"):
         parse_catalogue(f"{name} = 3")

@@ -66,6 +66,17 @@ def test_sdxl_s_own_keys_count(section: str | None, own: dict[str, Any], expecte
     assert (job.num_inference_steps, job.guidance_scale, job.width, job.height) == expected
 
 
+@pytest.mark.parametrize("section", ["config", "metadata", None])
+@pytest.mark.parametrize("key", ["scheduler", "sampler"])
+def test_sdxl_s_scheduler_has_a_name_of_its_own(section: str | None, key: str) -> None:
+    """`sample_solver` is WAN's, whatever it holds."""
+    given = {**WAN_CONFIG, "num_images": 1, key: "dpm++_2m_karras"}
+    assert parsed(payload(config=WAN_CONFIG) | (given if section is None else {section: given})).solver == (
+        "dpm++_2m_karras"
+    )
+    assert parsed(payload("image_fast", config={"num_images": 1, key: "ddim"})).solver == "unipc"
+
+
 @pytest.mark.parametrize("name", WAN)
 def test_wan_s_config_overrides_the_catalogue(name: str) -> None:
     """'For WAN, `config` overrides the catalogue.'"""

@@ -54,6 +54,9 @@ def test_a_user_id_that_would_leave_its_folder_is_refused(wrong: str | None) -> 
     [
         ("sdxl_image_fast", {"steps": 0}, "config.steps"),
         ("sdxl_image_fast", {"steps": 101}, "config.steps"),
+        ("sdxl_image_fast", {"num_inference_steps": 101}, "config.num_inference_steps"),
+        ("sdxl_image_fast", {"scheduler": "heun"}, "config.scheduler"),
+        ("sdxl_image_fast", {"sampler": "Euler"}, "config.sampler"),
         ("sdxl_image_fast", {"guidance_scale": -0.1}, "config.guidance_scale"),
         ("sdxl_image_fast", {"guidance_scale": 30.5}, "config.guidance_scale"),
         ("sdxl_image_fast", {"resolution": "2056x512"}, "config.resolution"),
@@ -61,6 +64,8 @@ def test_a_user_id_that_would_leave_its_folder_is_refused(wrong: str | None) -> 
         ("sdxl_image_fast", {"resolution": "2048x2048"}, "config.resolution"),
         ("sdxl_image_fast", {"resolution": "1020x1024"}, "config.resolution"),
         ("sdxl_image_fast", {"width": 1020, "height": 1024}, "config.width"),
+        ("sdxl_image_fast", {"width": 248, "height": 1024}, "config.width"),
+        ("sdxl_image_fast", {"width": 1024, "height": 2056}, "config.height"),
         ("sdxl_image_fast", {"width": 1024}, "config.width"),
         ("sdxl_image_fast", {"height": 1024}, "config.height"),
         ("image_fast", {"sample_steps": 101}, "config.sample_steps"),
@@ -79,3 +84,9 @@ def test_a_value_outside_its_limits_is_refused_by_name(name: str, config: dict[s
     error = refused(payload(name, config={"num_images": 1, **config}))
     assert (error.field, error.job_id) == (field, JOB_ID)
     assert str(error).startswith(f"{field} ")
+
+
+def test_a_refused_scheduler_comes_with_the_list() -> None:
+    error = refused(payload(config={"num_images": 1, "scheduler": "heun"}))
+    assert str(error).startswith("config.scheduler must be one of euler, euler_a, dpm++_2m, ")
+    assert str(error).endswith("got 'heun'")

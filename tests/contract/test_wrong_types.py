@@ -111,6 +111,8 @@ TEXTS = [
     ("sdxl_image_fast", "image_id"),
     ("video_fast", "video_id"),
     ("image_fast", "config.sample_solver"),
+    ("sdxl_image_fast", "config.scheduler"),
+    ("sdxl_image_fast", "metadata.sampler"),
     ("sdxl_image_fast", "metadata.reference_image_url"),
     ("sdxl_image_fast", "config.reference_image_url"),
     ("sdxl_image_fast", "metadata.reference_type"),

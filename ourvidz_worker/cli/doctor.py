@@ -20,11 +20,12 @@ from rich.table import Table
 
 from ourvidz_worker import __version__
 from ourvidz_worker.backend.health import Finding, check_callback, check_redis, check_storage
+from ourvidz_worker.cli.language_check import language_findings
 from ourvidz_worker.cli.wiring import Configuration, chosen_files, read_configuration
 from ourvidz_worker.engines.assembly import NO_DEMO_MODELS
 from ourvidz_worker.engines.volume.weights import missing_weights
 from ourvidz_worker.errors import ConfigurationError
-from ourvidz_worker.settings import Settings, load_settings
+from ourvidz_worker.settings import QwenSettings, Settings, pod_settings, read_settings
 from ourvidz_worker.supervisor.gpu import gpu_memory
 
 LIBRARIES = ("torch", "diffusers", "transformers", "supabase", "upstash-redis", "av")
@@ -55,14 +56,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _examine() -> list[Diagnosis]:
     diagnoses = list(_versions())
-    settings = configuration = None
+    settings: QwenSettings | None = None
+    configuration = None
     try:
         configuration = read_configuration(chosen_files())
         diagnoses.append(Diagnosis("configuration", Finding(ok=True, sentence="the files in configs/ are sound")))
     except ConfigurationError as error:
         diagnoses += _problems("configuration", error, _CONFIGURATION_CURE)
     try:
-        settings = load_settings()
+        settings = read_settings(pod_settings())
         diagnoses.append(Diagnosis("environment", Finding(ok=True, sentence="every variable is set and well-formed")))
     except ConfigurationError as error:
         diagnoses += _problems("environment", error, _ENVIRONMENT_CURE)
@@ -72,7 +74,8 @@ async def _examine() -> list[Diagnosis]:
         *diagnoses,
         *_models(settings, configuration),
         *_disk(settings),
-        *await _backend(settings, configuration),
+        *await _language(settings),
+        *(await _backend(settings, configuration) if isinstance(settings, Settings) else []),
     ]
 
 
@@ -93,7 +96,7 @@ def _versions() -> Iterator[Diagnosis]:
     yield Diagnosis("versions", Finding(ok=True, sentence=", ".join(installed)))
 
 
-def _models(settings: Settings, configuration: Configuration) -> Iterator[Diagnosis]:
+def _models(settings: QwenSettings, configuration: Configuration) -> Iterator[Diagnosis]:
     memory = gpu_memory()
     if memory is None:
         card = Finding(
@@ -113,7 +116,10 @@ def _models(settings: Settings, configuration: Configuration) -> Iterator[Diagno
         yield Diagnosis("models", Finding(ok=True, sentence=f"OURVIDZ_MODELS={settings.models}: no weights are needed"))
         return
     for family in settings.workers:
-        problems = missing_weights(configuration.models, settings.models_dir, family)
+        if family == "qwen" and settings.language_model_url is not None:
+            continue  # the findings about the language say whether it answers
+        own = settings.own_language_model and "qwen" not in settings.workers
+        problems = missing_weights(configuration.models, settings.models_dir, family, own_language_model=own)
         for problem in problems:
             sentence, _, cure = problem.partition("; ")
             yield Diagnosis("models", Finding(ok=False, sentence=sentence, cure=cure))
@@ -121,8 +127,9 @@ def _models(settings: Settings, configuration: Configuration) -> Iterator[Diagno
             yield Diagnosis("models", Finding(ok=True, sentence=f"the weights of the {family} worker are in place"))
 
 
-def _disk(settings: Settings) -> Iterator[Diagnosis]:
-    for name, folder in (("OURVIDZ_SPOOL", settings.spool_dir), ("OURVIDZ_CACHE", settings.cache_dir)):
+def _disk(settings: QwenSettings) -> Iterator[Diagnosis]:
+    spool = [("OURVIDZ_SPOOL", settings.spool_dir)] if isinstance(settings, Settings) else []
+    for name, folder in (*spool, ("OURVIDZ_CACHE", settings.cache_dir)):
         existing = _nearest_existing(folder)
         free = shutil.disk_usage(existing).free / 1e9
         if not os.access(existing, os.W_OK):
@@ -137,6 +144,12 @@ def _disk(settings: Settings) -> Iterator[Diagnosis]:
 
 def _nearest_existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+async def _language(settings: QwenSettings) -> list[Diagnosis]:
+    """Without its language worker a job keeps its own prompt; the worker itself can do nothing then."""
+    fatal = "qwen" in settings.workers
+    return [Diagnosis("language", finding, fatal=fatal) for finding in await language_findings(settings)]
 
 
 async def _backend(settings: Settings, configuration: Configuration) -> list[Diagnosis]:

@@ -9,6 +9,7 @@ WorkerError
 ├── GiveUp                    the job cannot succeed as it is: report it failed
 │   ├── BadJob                  a field of the payload is wrong
 │   ├── ReferenceUnusable       a reference picture cannot be used, or (ReferenceUnreachable) not be fetched
+│   ├── AdapterUnusable         weights that this job alone needs are not what they should be
 │   ├── ContentRefused          the content policy refuses the prompt
 │   ├── DeadlineExceeded        the job ran longer than it may
 │   ├── JobCancelled            the user does not want it any more
@@ -84,6 +85,13 @@ class ReferenceUnusable(GiveUp):
 class ReferenceUnreachable(ReferenceUnusable):
     """The picture could not be fetched now; the same job may succeed later."""
 
+    retryable = True
+
+
+class AdapterUnusable(GiveUp):
+    """A person must replace the file first; jobs that do without it go on."""
+
+    error_type = "configuration"
     retryable = True
 
 

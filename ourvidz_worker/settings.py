@@ -199,6 +199,7 @@ class Settings(QwenSettings):
     pop_end: Literal["right", "left"] = _ours("POP_END", "right")
 
     reference_hosts: Annotated[tuple[str, ...], NoDecode] = _ours("REFERENCE_HOSTS", ())
+    reference_fit: Literal["crop", "pad"] = _ours("REFERENCE_FIT", "crop")
 
     embed: Annotated[frozenset[Embeddable], NoDecode] = _ours("EMBED", frozenset())
     thumbnails: Literal["on", "off"] = _ours("THUMBNAILS", "on")

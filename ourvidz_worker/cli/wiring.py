@@ -153,6 +153,7 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
         models_dir=settings.models_dir,
         cache_dir=settings.cache_dir,
         prompts=configuration.prompts,
+        reference_fit=settings.reference_fit,
         media=media_options(settings),
         own_language_model=settings.own_language_model,
     )

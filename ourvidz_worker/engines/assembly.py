@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, MediaOptions
@@ -20,6 +20,9 @@ from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import Engine, LanguageModel, MediaEncoder
 from ourvidz_worker.runtime.language.templates import wan_negative
 from ourvidz_worker.runtime.language.warm_model import Sampling
+
+if TYPE_CHECKING:
+    from ourvidz_worker.engines.fitting import Fit
 
 Selection = Literal["real", "tiny", "testcard", "demo"]
 
@@ -42,15 +45,17 @@ def assemble(
     models_dir: Path,
     cache_dir: Path,
     prompts: Mapping[str, str],
+    reference_fit: Fit = "crop",
     media: MediaOptions = DEFAULT_OPTIONS,
     own_language_model: bool = True,
 ) -> Engines:
     """Build the engines of a family.
 
     `prompts` holds the texts of `configs/prompts/` by file name without its ending; `cache_dir` keeps tiny
-    models between starts. Raises `ConfigurationError` when a template is missing or wrong, when files cannot be
-    signed as `media` says, or when the selection does not exist in this version. Missing weights show when the
-    engine loads, those of an `own_language_model` included.
+    models between starts; `reference_fit` is the rule for references of another shape than the job. Raises
+    `ConfigurationError` when a template is missing or wrong, when files cannot be signed as `media` says, or when
+    the selection does not exist in this version. Missing weights show when the engine loads, those of an
+    `own_language_model` included.
     """
     from ourvidz_worker.engines.media.encoder import FileEncoder  # noqa: PLC0415 - numpy and codecs, only where they work
 
@@ -63,10 +68,10 @@ def assemble(
         case "tiny":
             tiny.set_environment()
             build = partial(tiny.ensure_built, cache_dir)
-            engine = _model_engine(family, tiny.MODELS, cache_dir, build, prompts)
+            engine = _model_engine(family, tiny.MODELS, cache_dir, build, prompts, reference_fit)
         case "real":
             require = partial(require_weights, models, models_dir, own_language_model=own_language_model)
-            engine = _model_engine(family, models, models_dir, require, prompts)
+            engine = _model_engine(family, models, models_dir, require, prompts, reference_fit)
         case "demo":
             raise ConfigurationError(NO_DEMO_MODELS)
     return Engines(engine, FileEncoder(engine.model_name, media))
@@ -109,6 +114,7 @@ def _model_engine(
     models_dir: Path,
     prepare: Callable[[Part], None],
     prompts: Mapping[str, str],
+    reference_fit: Fit,
 ) -> Engine:
     """The same code for real and tiny models; `prepare` sees to it that a model's weights are on disk."""
     from ourvidz_worker.engines.quiet import quieten_model_libraries  # noqa: PLC0415 - brings torch
@@ -117,7 +123,7 @@ def _model_engine(
     if family == "sdxl":
         from ourvidz_worker.engines.sdxl.engine import SdxlEngine  # noqa: PLC0415
 
-        return SdxlEngine(models.sdxl, models_dir, partial(prepare, "sdxl"))
+        return SdxlEngine(models.sdxl, models_dir, partial(prepare, "sdxl"), fit=reference_fit)
 
     from ourvidz_worker.engines.wan.engine import WanEngine  # noqa: PLC0415
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+from PIL import Image
 
 from ourvidz_worker.engines.batches import AfterStep, draw_in_batches
 from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.devices import classified_errors, memory_of
-from ourvidz_worker.engines.fitting import cover_crop
+from ourvidz_worker.engines.fitting import Fit, fit
 from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.sdxl import latents as sdxl_latents
 from ourvidz_worker.engines.sdxl.loading import fresh_scheduler, load_sdxl
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 class SdxlEngine:
     """Draws with one SDXL checkpoint; `prepare` makes sure that its weights are on disk."""
 
-    def __init__(self, model: SdxlModel, models_dir: Path, prepare: Callable[[], None]) -> None:
+    def __init__(self, model: SdxlModel, models_dir: Path, prepare: Callable[[], None], *, fit: Fit = "crop") -> None:
         self._model = model
         self._models_dir = models_dir
         self._prepare = prepare
+        self._fit = fit
         self._pipe: StableDiffusionXLPipeline | None = None
 
     @property
@@ -50,7 +52,8 @@ class SdxlEngine:
             if steered is None:
                 pipe_type, call = StableDiffusionXLPipeline, _text_call(request, canvas)
             else:
-                pipe_type, call = StableDiffusionXLImg2ImgPipeline, _reference_call(request, steered, pipe, canvas)
+                picture = fit(steered.references[0].pixels, canvas.width, canvas.height, self._fit)
+                pipe_type, call = StableDiffusionXLImg2ImgPipeline, _reference_call(request, steered, pipe, picture)
 
             def draw(seeds: Sequence[int], after_step: AfterStep) -> Pixels:
                 counted = call | {"num_images_per_prompt": len(seeds)}
@@ -79,10 +82,9 @@ def _text_call(request: GenerationRequest, canvas: Canvas) -> dict[str, Any]:
 
 
 def _reference_call(
-    request: GenerationRequest, steered: Steering, pipe: StableDiffusionXLPipeline, canvas: Canvas
+    request: GenerationRequest, steered: Steering, pipe: StableDiffusionXLPipeline, picture: Image.Image
 ) -> dict[str, Any]:
     """The reference goes in as latents, encoded once instead of once per image of the batch."""
-    picture = cover_crop(steered.references[0].pixels, canvas.width, canvas.height)
     return _common_call(request) | {
         "image": sdxl_latents.encode(pipe.vae, picture),
         "strength": steered.pipeline_strength,

@@ -57,6 +57,12 @@ def write_single_file(pipe: Any, path: Path) -> None:
     save_file({key: value.contiguous().clone() for key, value in weights.items()}, path)
 
 
+def write_single_vae(pipe: Any, path: Path) -> None:
+    last_block = len(pipe.vae.config.block_out_channels) - 1
+    weights = {_vae_key(key, last_block): value.clone() for key, value in pipe.vae.state_dict().items()}
+    save_file(weights, path)
+
+
 def _unet_key(key: str, layers: int) -> str:
     """Blocks are numbered through: a block's layers, then its change of size."""
     if found := BLOCK.match(key):

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
 from ourvidz_worker.engines.sdxl.loading import fresh_scheduler, load_sdxl
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
+from ourvidz_worker.engines.volume.kinds import tensors_of
 from ourvidz_worker.engines.volume.model_config import SdxlModel
-from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.engines.volume.safetensors_header import read_tensors
+from ourvidz_worker.errors import ConfigurationError, OutOfMemory
 from ourvidz_worker.ports import GenerationRequest
-from tests.engines.single_file import write_single_file
+from tests.engines.single_file import write_single_file, write_single_vae
 
 MakeRequest = Callable[..., GenerationRequest]
+SHIPPED = Path(__file__).parents[2] / "configs" / "sdxl"
+SHIPPED_MODELS: tuple[tuple[Any, str], ...] = ((UNet2DConditionModel, "unet"), (AutoencoderKL, "vae"))
+PUBLISHED = {
+    "vocab.json": "e089ad92ba36837a0d31433e555c8f45fe601ab5c221d4f607ded32d9f7a4349",
+    "merges.txt": "9fd691f7c8039210e0fced15865466c65820d09b63988b0174bfe25de299051a",
+}
 WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 SINGLE = SdxlModel("single", "model.safetensors", dtype="float32", vae_dtype="float32", config="config")
 
@@ -52,6 +64,99 @@ def test_a_single_file_gives_the_same_weights_as_the_folder(from_folder: Any, mo
         expected, found = getattr(from_folder, name).state_dict(), getattr(pipe, name).state_dict()
         assert expected.keys() == found.keys(), name
         assert all(torch.equal(expected[key], found[key]) for key in expected), name
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every attempt to reach another machine; none succeeds."""
+    attempts: list[str] = []
+
+    def refuse(*arguments: Any, **_options: Any) -> None:
+        attempts.append(str(arguments[-1]))
+        raise OSError("there is no network here")
+
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(f"socket.{name}", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # or it would not even try
+    return attempts
+
+
+def test_a_single_file_and_its_vae_load_without_a_network(
+    from_folder: Any, models_dir: Path, network: list[str]
+) -> None:
+    write_single_vae(from_folder, models_dir / "vae.safetensors")
+    pipe = load_sdxl(replace(SINGLE, vae="vae.safetensors"), models_dir)
+    assert network == []
+    for name in WEIGHTS:
+        expected, found = getattr(from_folder, name).state_dict(), getattr(pipe, name).state_dict()
+        assert all(torch.equal(expected[key], found[key]) for key in expected), name
+
+
+def test_the_network_would_have_been_noticed(network: list[str]) -> None:
+    with pytest.raises(httpx.ConnectError):
+        httpx.get("https://huggingface.co")
+    assert network != []
+
+
+def test_a_single_file_without_a_configuration_is_refused_instead_of_asking_the_hub(
+    models_dir: Path, network: list[str]
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"\[sdxl\] config is missing"):
+        load_sdxl(replace(SINGLE, config=None), models_dir)
+    assert network == []
+
+
+def test_the_shipped_configuration_describes_sdxl_base() -> None:
+    """The figures are those of stabilityai/stable-diffusion-xl-base-1.0."""
+    unet, vae = (cls.load_config(SHIPPED, subfolder=name) for cls, name in SHIPPED_MODELS)
+    with torch.device("meta"):
+        parts = {
+            "unet": UNet2DConditionModel.from_config(unet),
+            "vae": AutoencoderKL.from_config(vae),
+            "text_encoder": CLIPTextModel(CLIPTextConfig.from_pretrained(SHIPPED / "text_encoder")),
+            "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig.from_pretrained(SHIPPED / "text_encoder_2")),
+        }
+    assert {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()} == {
+        "unet": 2_567_463_684,
+        "vae": 83_653_863,
+        "text_encoder": 123_060_480,
+        "text_encoder_2": 694_659_840,
+    }
+    assert parts["vae"].config.scaling_factor == 0.13025
+    assert parts["text_encoder"].config.hidden_act == "quick_gelu"
+    assert EulerDiscreteScheduler.from_pretrained(SHIPPED, subfolder="scheduler").config.beta_end == 0.012
+
+
+@pytest.mark.parametrize(("name", "padding"), [("tokenizer", 49407), ("tokenizer_2", 0)])
+def test_the_shipped_vocabulary_is_clip_s(name: str, padding: int) -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(SHIPPED, subfolder=name)
+    assert len(tokenizer) == 49408
+    assert tokenizer("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
+    assert tokenizer("Two gulls, 42 metres up").input_ids == [49406, 1237, 37501, 267, 275, 273, 19798, 705, 49407]
+    padded = tokenizer("a", padding="max_length").input_ids
+    assert len(padded) == 77
+    assert padded[3:] == [padding] * 74
+    for file, sha256 in PUBLISHED.items():
+        assert hashlib.sha256((SHIPPED / name / file).read_bytes()).hexdigest() == sha256
+
+
+def test_a_card_without_room_is_said_before_anything_is_loaded(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The needed bytes are counted, and only the card is invented."""
+    asked: list[tuple[int, str]] = []
+
+    def no_room(device: torch.device, needed_bytes: int, what: str) -> None:
+        asked.append((needed_bytes, what))
+        raise OutOfMemory("no room")
+
+    monkeypatch.setattr("ourvidz_worker.engines.sdxl.loading.require_headroom", no_room)
+    with pytest.raises(OutOfMemory, match="no room"):
+        load_sdxl(replace(SINGLE, dtype="float16", vae="vae", vae_dtype="float32"), models_dir)
+    checkpoint = sum(tensor.elements * 2 for tensor in read_tensors(models_dir / "model.safetensors").values())
+    vae = sum(tensor.bytes for tensor in tensors_of(models_dir / "vae").values())
+    assert asked == [(checkpoint + vae, "SDXL")]
 
 
 def test_a_single_file_draws_the_same_picture_as_the_folder(

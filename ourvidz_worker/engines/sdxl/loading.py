@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
 
 from ourvidz_worker.engines.devices import device_named, dtype_named
+from ourvidz_worker.engines.headroom import require_headroom
+from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import SdxlModel
-from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.errors import ConfigurationError, WorkerError
 
 
 def load_sdxl(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipeline:
-    """The text-to-image pipeline on its device; raises `ConfigurationError` when the weights do not fit."""
+    """The text-to-image pipeline on its device.
+
+    Raises `ConfigurationError` when the weights do not fit, and `OutOfMemory` when the card has no room for them.
+    """
     device = device_named(model.device)
     path = models_dir / model.path
     try:
-        pipe = _from_file(model, models_dir) if path.suffix == ".safetensors" else _from_folder(model, path)
-        if model.vae is not None:
-            pipe.vae = _vae(models_dir / model.vae, model)
+        require_headroom(device, _needed_bytes(model, models_dir), "SDXL")
+        pipe = _from_file(model, models_dir) if path.suffix == ".safetensors" else _from_folder(model, models_dir)
         pipe.vae.to(dtype=dtype_named(model.vae_dtype))
         pipe.to(device)
-    except ConfigurationError:
+    except WorkerError:
         raise
     except Exception as error:
         raise ConfigurationError(f"SDXL weights at {path} cannot be loaded: {type(error).__name__}: {error}") from error
@@ -35,27 +38,47 @@ def fresh_scheduler(pipe: StableDiffusionXLPipeline) -> EulerDiscreteScheduler:
     return EulerDiscreteScheduler.from_config(pipe.scheduler.config)
 
 
+def _needed_bytes(model: SdxlModel, models_dir: Path) -> int:
+    vae = 0 if model.vae is None else loaded_bytes(models_dir / model.vae, model.vae_dtype)
+    return loaded_bytes(models_dir / model.path, model.dtype) + vae
+
+
 def _from_file(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipeline:
     """A checkpoint in the original layout, which brings neither tokenizers nor component configurations."""
-    config: dict[str, Any] = (
-        {} if model.config is None else {"config": str(models_dir / model.config), "local_files_only": True}
-    )
     return StableDiffusionXLPipeline.from_single_file(
-        str(models_dir / model.path), dtype=dtype_named(model.dtype), add_watermarker=False, **config
+        str(models_dir / model.path),
+        config=str(_config(model, models_dir)),
+        dtype=dtype_named(model.dtype),
+        add_watermarker=False,
+        local_files_only=True,
+        **_own_vae(model, models_dir),
     )
 
 
-def _from_folder(model: SdxlModel, path: Path) -> StableDiffusionXLPipeline:
+def _from_folder(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipeline:
     return StableDiffusionXLPipeline.from_pretrained(
-        str(path),
+        str(models_dir / model.path),
         dtype={"default": dtype_named(model.dtype), "vae": dtype_named(model.vae_dtype)},
         add_watermarker=False,
         local_files_only=True,
+        **_own_vae(model, models_dir),
     )
 
 
-def _vae(path: Path, model: SdxlModel) -> AutoencoderKL:
-    dtype = dtype_named(model.vae_dtype)
-    if path.suffix == ".safetensors":
-        return AutoencoderKL.from_single_file(str(path), dtype=dtype)
-    return AutoencoderKL.from_pretrained(str(path), dtype=dtype, local_files_only=True)
+def _own_vae(model: SdxlModel, models_dir: Path) -> dict[str, AutoencoderKL]:
+    """The VAE that takes the place of the checkpoint's, if the model has one."""
+    if model.vae is None:
+        return {}
+    path, dtype = models_dir / model.vae, dtype_named(model.vae_dtype)
+    if path.suffix != ".safetensors":
+        return {"vae": AutoencoderKL.from_pretrained(str(path), dtype=dtype, local_files_only=True)}
+    config = str(_config(model, models_dir))
+    vae = AutoencoderKL.from_single_file(str(path), config=config, subfolder="vae", dtype=dtype, local_files_only=True)
+    return {"vae": vae}
+
+
+def _config(model: SdxlModel, models_dir: Path) -> Path:
+    """A local folder always: without one the library would ask the hub."""
+    if model.config is None:
+        raise ConfigurationError("[sdxl] config is missing in models.toml; a single file cannot be read without it")
+    return models_dir / model.config

@@ -12,6 +12,7 @@ from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, Callback
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.cli.classifier import load_classifier
 from ourvidz_worker.cli.language import adult_capable, build_enhancer
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily, parse_catalogue
@@ -20,13 +21,13 @@ from ourvidz_worker.engines.assembly import assemble
 from ourvidz_worker.engines.media.options import MediaOptions, Signing
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, parse_models
 from ourvidz_worker.errors import ConfigurationError
-from ourvidz_worker.ports import JobQueue, PromptEnhancer, ReferenceSource
+from ourvidz_worker.ports import ContentPolicy, JobQueue, PromptEnhancer, ReferenceSource
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler
 from ourvidz_worker.runtime.holdings import Holdings
 from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
 from ourvidz_worker.runtime.patient_queue import PatientQueue
-from ourvidz_worker.runtime.policy import ContentPolicy
+from ourvidz_worker.runtime.policy import ClassifiedPolicy, TextPolicy
 from ourvidz_worker.runtime.reaper import Reaper
 from ourvidz_worker.runtime.spool import Spool
 from ourvidz_worker.runtime.studio import Studio
@@ -59,12 +60,17 @@ def read_configuration(files: ConfigFiles) -> Configuration:
     try:
         return Configuration(
             catalogue=parse_catalogue(files.text("job_types.toml")),
-            models=parse_models(files.text("models.toml")),
+            models=read_models(files),
             prompts=files.texts("prompts"),
-            policy=ContentPolicy.parse(list(files.texts("policy").values())),
+            policy=TextPolicy.parse(list(files.texts("policy").values())),
         )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
+
+
+def read_models(files: ConfigFiles) -> ModelsConfig:
+    """Where `models.toml` names no configuration for a single file, the shipped one stands in."""
+    return parse_models(files.text("models.toml"), configs={"sdxl": str(files.path("sdxl/model_index.json").parent)})
 
 
 def build_queue(settings: Settings, queue: str, owner: str) -> JobQueue:
@@ -176,7 +182,7 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
         encoder=engines.encoder,
         enhancer=enhancer,
         references=references,
-        policy=configuration.policy,
+        policy=_with_classifier(configuration.policy, settings.picture_classifier),
         adult_capable=adult_capable(family, settings, configuration.models),
         spool=spool,
         layout=settings.storage_layout,
@@ -207,3 +213,7 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
         grace_period=settings.grace_period,
     )
     return BuiltWorker(worker, queue, courier, references, enhancer)
+
+
+def _with_classifier(policy: ContentPolicy, name: str | None) -> ContentPolicy:
+    return policy if name is None else ClassifiedPolicy(policy, load_classifier(name))

@@ -80,8 +80,8 @@ def test_a_source_serves_a_key_with_its_path_or_with_one_of_its_files() -> None:
 
 def test_what_is_left_out_has_a_default() -> None:
     models = parse_models(GOOD)
-    assert parse_models(GOOD, sdxl_config="shipped").sdxl.config == "shipped"
-    assert parse_models(GOOD.replace("[wan]", 'config = "own"\n[wan]'), sdxl_config="shipped").sdxl.config == "own"
+    shipped = parse_models(GOOD.replace("[wan]", 'config = "own"\n[wan]'), configs={"sdxl": "sdxl", "wan": "wan"})
+    assert (shipped.sdxl.config, shipped.wan.config) == ("own", "wan")
     assert models.sdxl.device == "auto"
     assert models.sdxl.config is None
     assert models.qwen.max_new_tokens == 256

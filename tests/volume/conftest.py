@@ -21,4 +21,4 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def models() -> ModelsConfig:
-    return parse_models((CONFIGS / "models.toml").read_text(), sdxl_config=str(CONFIGS / "sdxl"))
+    return parse_models((CONFIGS / "models.toml").read_text(), configs={"sdxl": str(CONFIGS / "sdxl")})

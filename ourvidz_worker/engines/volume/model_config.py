@@ -46,6 +46,7 @@ class SdxlModel:
 class WanModel:
     """A WAN text-to-video model in the Diffusers or the original layout; paths are relative to the models folder.
 
+    `config` is what the original layout does not say about itself: a folder with a `config.json` per model.
     `vace` is a VACE model of the same size; without its weights fewer references can be followed.
     """
 
@@ -54,6 +55,7 @@ class WanModel:
     dtype: str
     vae_dtype: str
     device: str = "auto"
+    config: str | None = None
     adult_capable: bool = False
     vace: str | None = None
 
@@ -79,11 +81,12 @@ class ModelsConfig:
     sources: tuple[Source, ...] = ()
 
 
-def parse_models(text: str, *, sdxl_config: str | None = None) -> ModelsConfig:
+def parse_models(text: str, *, configs: Mapping[Part, str] | None = None) -> ModelsConfig:
     """Read `configs/models.toml`; raises `ConfigurationError` naming the table and key of every finding.
 
-    `sdxl_config` is the `config` of an SDXL table that names none.
+    `configs` has the `config` of tables that name none.
     """
+    shipped = configs or {}
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -102,8 +105,8 @@ def parse_models(text: str, *, sdxl_config: str | None = None) -> ModelsConfig:
     if problems:
         raise ConfigurationError(problems)
     return ModelsConfig(
-        sdxl=_build({"config": sdxl_config} | document["sdxl"], SdxlModel),
-        wan=_build(document["wan"], WanModel),
+        sdxl=_build({"config": shipped.get("sdxl")} | document["sdxl"], SdxlModel),
+        wan=_build({"config": shipped.get("wan")} | document["wan"], WanModel),
         qwen=_build(document["qwen"], QwenModel),
         sources=build_sources(sources),
     )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,13 @@ def rest_over_redis_server(redis_server: RedisServer) -> Iterator[RestLayer]:
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBackend]:
     with RunningBackend(tmp_path_factory.mktemp("backend")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny models stay between runs where OURVIDZ_CACHE names a place for them."""
+    configured = os.environ.get("OURVIDZ_CACHE")
+    return Path(configured) if configured else tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

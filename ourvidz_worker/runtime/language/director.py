@@ -53,7 +53,7 @@ class Director:
         _check(script)
         longest = longest_clip(script.job_type)
         template = self._templates.storyboard(
-            scenes=f"1 to {MAX_SCENES}" if script.scenes is None else f"exactly {script.scenes}",
+            scenes=_how_many(script.scenes),
             seconds=f"{longest:g}",
             language=script.language,
         )
@@ -110,6 +110,12 @@ class Director:
 def longest_clip(job_type: JobType) -> float:
     """Seconds of a clip of this type, rounded down to a tenth: a `queue-job` body cannot ask for more frames."""
     return math.floor(model_frames(job_type.num_frames) / job_type.fps * 10) / 10
+
+
+def _how_many(scenes: int | None) -> str:
+    if scenes is None:
+        return f"1 to {MAX_SCENES} scenes"
+    return "exactly 1 scene" if scenes == 1 else f"exactly {scenes} scenes"
 
 
 def _check(script: Script) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ourvidz_worker.contract.catalogue import JobType
 from ourvidz_worker.errors import AnswerRefused, ContentRefused
-from ourvidz_worker.runtime.policy import ContentPolicy
+from ourvidz_worker.ports import ContentPolicy
 
 
 class Gate:

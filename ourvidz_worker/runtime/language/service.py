@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 
 from ourvidz_worker.contract.catalogue import JobType
-from ourvidz_worker.ports import LanguageModel
+from ourvidz_worker.ports import ContentPolicy, LanguageModel
 from ourvidz_worker.runtime.language.cache import AnswerCache
 from ourvidz_worker.runtime.language.director import Director, Script
 from ourvidz_worker.runtime.language.enhanced import Enhanced
@@ -15,7 +15,6 @@ from ourvidz_worker.runtime.language.rewriter import Order, Rewriter
 from ourvidz_worker.runtime.language.storyboard import Storyboard
 from ourvidz_worker.runtime.language.templates import Templates
 from ourvidz_worker.runtime.language.warm_model import Sampling, State, WarmModel
-from ourvidz_worker.runtime.policy import ContentPolicy
 
 CACHE_ENTRIES = 512
 

@@ -1,0 +1,148 @@
+"""The chat model in this process: what loading may cost, and what it leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ourvidz_worker.contract.catalogue import Catalogue
+from ourvidz_worker.engines.language.local_model import LocalLanguageModel
+from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
+from ourvidz_worker.errors import AnswerTooLate, AnswerUnusable, ConfigurationError, ModelUnavailable
+from ourvidz_worker.ports import Message
+from tests.language.scripted import service_over
+from tests.support.stories import story
+from tests.support.waiting import eventually
+
+QUESTION: list[Message] = [{"role": "user", "content": "a fox"}]
+Make = Callable[..., LocalLanguageModel]
+
+
+@pytest.fixture
+def make(cache_dir: Path) -> Make:
+    def made(prepare: Callable[[], None] | None = None) -> LocalLanguageModel:
+        return LocalLanguageModel(MODELS.qwen, cache_dir, prepare or (lambda: ensure_built(cache_dir, "qwen")))
+
+    return made
+
+
+async def said(model: LocalLanguageModel, *, seed: int = 1) -> str:
+    answer = model.answer(QUESTION, seed=seed, max_new_tokens=8, temperature=0.7, top_p=0.9, time_limit=15)
+    return "".join([piece async for piece in answer])
+
+
+@story
+async def test_other_random_numbers_are_left_alone(make: Make) -> None:
+    """`generate` takes no generator: the seed is global."""
+    model = make()
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    await said(model)
+    assert torch.equal(torch.rand(1), expected)
+
+
+@story
+async def test_a_load_goes_on_when_its_caller_is_cancelled(make: Make, cache_dir: Path) -> None:
+    go_on = threading.Event()
+    prepared: list[str] = []
+
+    def prepare() -> None:
+        assert go_on.wait(10)
+        prepared.append(threading.current_thread().name)
+        ensure_built(cache_dir, "qwen")
+
+    model = make(prepare)
+    loading = asyncio.create_task(model.load())
+    await asyncio.sleep(0)
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    go_on.set()
+    assert await said(model)
+    assert len(prepared) == 1
+    assert prepared[0].startswith("language")
+
+
+@story
+async def test_a_load_that_failed_can_be_repeated(make: Make, cache_dir: Path) -> None:
+    problems: list[Exception] = [
+        ConfigurationError("/models/qwen does not exist"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ]
+
+    def prepare() -> None:
+        if problems:
+            raise problems.pop(0)
+        ensure_built(cache_dir, "qwen")
+
+    model = make(prepare)
+    with pytest.raises(ConfigurationError, match="/models/qwen does not exist"):
+        await model.load()
+    with pytest.raises(ModelUnavailable, match="memory does not suffice"):
+        await model.load()
+    await model.load()
+    assert await said(model)
+
+
+@story
+async def test_memory_that_runs_out_while_it_answers_is_no_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    await model.load()
+    assert model._loaded is not None
+
+    def generate(**_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model._loaded.model, "generate", generate)
+        with pytest.raises(ModelUnavailable, match="memory does not suffice"):
+            await said(model)
+    assert await said(model)
+
+
+@story
+async def test_a_question_that_waits_for_the_load_is_never_asked_once_it_is_over(make: Make, cache_dir: Path) -> None:
+    go_on = threading.Event()
+
+    def prepare() -> None:
+        assert go_on.wait(10)
+        ensure_built(cache_dir, "qwen")
+
+    model = make(prepare)
+    loading = asyncio.create_task(model.load())
+    answer = model.answer(QUESTION, seed=1, max_new_tokens=8, temperature=0.7, top_p=0.9, time_limit=0.05)
+    with pytest.raises(AnswerTooLate, match=r"within 0\.05 s"):
+        await anext(answer)
+    go_on.set()
+    await loading
+    assert model._loaded is not None
+    asked: list[object] = []
+    model._loaded.model.generate = lambda **question: asked.append(question)
+    assert await said(model) == ""
+    assert len(asked) == 1, "the second question alone"
+
+
+@story
+async def test_a_closed_model_is_forgotten(make: Make) -> None:
+    model = make()
+    await model.load()
+    await model.close()
+    await eventually(lambda: model._loaded is None, "the model to be forgotten")
+
+
+@story
+async def test_the_tiny_model_rewrites_and_honestly_divides_nothing(make: Make, catalogue: Catalogue) -> None:
+    """Its words are random: a prompt may consist of any words, a storyboard may not."""
+    service = service_over(make())
+    enhanced = await service.enhance("a fox", catalogue["image7b_fast_enhanced"], seed=1, time_limit=15)
+    assert enhanced.enhanced.isprintable()
+    assert len(enhanced.enhanced.split()) == 64
+    with pytest.raises(AnswerUnusable, match="it holds no JSON object"):
+        await service.storyboard("a fox", catalogue["video_fast"], scenes=1, seed=1, time_limit=15)
+    await service.close()

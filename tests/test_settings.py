@@ -130,6 +130,9 @@ def test_the_first_name_wins_when_both_are_set(monkeypatch: pytest.MonkeyPatch) 
         ("OURVIDZ_RESTART_LIMIT", "0", "greater than or equal to 1"),
         ("OURVIDZ_SPOOL_RESERVE", "-1", "greater than or equal to 0"),
         ("OURVIDZ_LOG_LEVEL", "loud", "'debug'"),
+        ("OURVIDZ_THUMBNAILS", "yes", "'on' or 'off'"),
+        ("OURVIDZ_C2PA_ALGORITHM", "rsa", "'es256', 'es384'"),
+        ("OURVIDZ_EMBED", "everything", "'prompt', 'user_id', 'job_id' or 'seed'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed(
@@ -252,6 +255,33 @@ def test_secrets_stay_out_of_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SERVICE_KEY not in f"{caught.value!r}"
     assert TOKEN not in f"{caught.value!r}"
     assert caught.value.__suppress_context__, "a traceback shows nothing of the validator's error either"
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize(
+    ("value", "expected"), [("", set()), ("seed", {"seed"}), (" prompt, job_id,", {"prompt", "job_id"})]
+)
+def test_what_files_may_say_of_their_job_is_a_list(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: set[str]
+) -> None:
+    monkeypatch.setenv("OURVIDZ_EMBED", value)
+    assert load_settings().embed == expected
+
+
+@pytest.mark.usefixtures("complete")
+@pytest.mark.parametrize("name", ["OURVIDZ_C2PA_CERTIFICATE", "OURVIDZ_C2PA_KEY"])
+def test_a_certificate_and_its_key_go_together(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "/secrets/file.pem")
+    (problem,) = problems()
+    assert problem.startswith("OURVIDZ_C2PA_CERTIFICATE and OURVIDZ_C2PA_KEY go together")
+
+
+@pytest.mark.usefixtures("complete")
+def test_the_address_of_a_timestamp_service_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURVIDZ_C2PA_TIMESTAMP_URL", f"https://name:{SECRET}@stamps.example")
+    (problem,) = problems()
+    assert problem.startswith("OURVIDZ_C2PA_TIMESTAMP_URL is wrong: must be the address alone")
+    assert SECRET not in problem
 
 
 @pytest.mark.usefixtures("complete")

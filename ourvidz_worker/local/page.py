@@ -12,6 +12,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ourvidz_worker.contract.catalogue import Catalogue
+from ourvidz_worker.contract.storage_keys import thumbnail_key
 from ourvidz_worker.local.changes import Changes
 from ourvidz_worker.local.database import Database, Row
 from ourvidz_worker.local.storage import SERVICE, ObjectStore
@@ -79,7 +80,7 @@ class Page:
         }
 
     def assets(self, job: Row) -> list[dict[str, Any]]:
-        """The job's files that exist: bucket, key, size, type and a signed address."""
+        """The job's files that exist: bucket, key, size, type and a signed address, and one of its thumbnail."""
         metadata = job["metadata"] or {}
         workspace = self._database.select("workspace_assets", "job_id = ?", [job["id"]], tail="ORDER BY asset_index")
         told = metadata.get("all_assets")  # a producer may have put anything there
@@ -90,7 +91,6 @@ class Page:
     def _asset(self, bucket: str, key: str) -> dict[str, Any] | None:
         try:
             row = self._store.find(SERVICE, bucket, key)
-            url = self._store.sign(SERVICE, bucket, key, SIGNED_FOR)
         except StorageError:
             return None
         return {
@@ -99,5 +99,13 @@ class Page:
             "bytes": row["size"],
             "media_type": row["media_type"],
             "version": row["version"],
-            "url": f"/storage/v1{url}",
+            "url": self._address(bucket, key),
+            "thumbnail": self._address(bucket, thumbnail_key(key)),
         }
+
+    def _address(self, bucket: str, key: str) -> str | None:
+        """A signed address, or None where nothing lies under this key."""
+        try:
+            return f"/storage/v1{self._store.sign(SERVICE, bucket, key, SIGNED_FOR)}"
+        except StorageError:
+            return None

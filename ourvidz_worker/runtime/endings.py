@@ -57,6 +57,8 @@ class Endings:
         ending: Ending
         try:
             ending = partial(self.deliver, holding, job, await self._finish(drawn), progress)
+        except Restart as error:
+            ending = partial(self._stop, holding, job, error, progress)
         except WorkerError as error:
             ending = partial(self.fail, holding, job, error, progress)
         except Exception:  # noqa: BLE001 - whatever an encoder raises, the user hears of it and the worker goes on
@@ -146,6 +148,12 @@ class Endings:
         await self._holdings.requeue(holding, reason, charged=charged)
         if progress is not None:
             progress.done("requeued", reason)
+
+    async def _stop(self, holding: Holding, job: Job, error: Restart, progress: Progress) -> None:
+        """This process can finish no result, and another one may."""
+        self._spool.discard(job.id)
+        await self.put_back(holding, str(error), progress)
+        raise error
 
     async def _over_already(self, holding: Holding, job: Job, progress: Progress) -> bool:
         """A redelivery that would end without a generation must not report `failed` over a `completed`.

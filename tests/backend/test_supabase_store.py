@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 import respx
 
+from ourvidz_worker.backend.supabase import bucket_limits
 from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.contract.catalogue import Bucket
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkerError
-from ourvidz_worker.ports import Asset
+from ourvidz_worker.ports import Asset, BucketLimit
 from tests.backend.pauses import Pauses
 
 URL = "https://project.example"
@@ -236,6 +238,62 @@ class TestBucketLimits:
         route = respx_mock.post(OBJECT).mock(return_value=STORED)
         put(asset(tmp_path))
         assert route.call_count == 1
+
+    def test_a_bucket_without_media_types_of_its_own_takes_all(
+        self, respx_mock: respx.MockRouter, tmp_path: Path
+    ) -> None:
+        """What the catalogue expects is a guess beside what the server says."""
+        bucket_is(respx_mock, told(None))
+        route = respx_mock.post(OBJECT).mock(return_value=STORED)
+        put(asset(tmp_path, media_type="image/webp"))
+        assert route.call_count == 1
+
+    def test_the_server_is_asked_again_after_ten_minutes(
+        self, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        route = respx_mock.get(BUCKET).mock(side_effect=[told(6), told(7, ["image/png"])])
+        now = [1000.0]
+        monkeypatch.setattr(bucket_limits, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+        async def run() -> list[BucketLimit]:
+            store = SupabaseStore(url=URL, service_key=KEY, buckets=BUCKETS, sleep=Pauses())
+            limits = []
+            for seconds in (0, 599, 2):
+                now[0] += seconds
+                limits.append(await store.limit("image_fast"))
+            await store.close()
+            return limits
+
+        assert asyncio.run(run()) == [BucketLimit(6), BucketLimit(6), BucketLimit(7, ("image/png",))]
+        assert route.call_count == 2
+
+    def test_a_failed_look_up_is_repeated_with_the_next_file(self, respx_mock: respx.MockRouter) -> None:
+        respx_mock.get(BUCKET).mock(side_effect=[httpx.Response(503), httpx.ConnectError("refused"), told(6)])
+
+        async def run() -> list[BucketLimit]:
+            store = SupabaseStore(url=URL, service_key=KEY, buckets=BUCKETS, sleep=Pauses())
+            limits = [await store.limit("image_fast") for _ in range(3)]
+            await store.close()
+            return limits
+
+        catalogued = BucketLimit(1000, ("image/png",))
+        assert asyncio.run(run()) == [catalogued, catalogued, BucketLimit(6)]
+
+    def test_a_limit_that_its_owner_lowered_is_asked_for_after_the_refusal(
+        self, respx_mock: respx.MockRouter, tmp_path: Path
+    ) -> None:
+        respx_mock.get(BUCKET).mock(side_effect=[told(1000), told(6)])
+        respx_mock.post(OBJECT).mock(return_value=refusal(413, "Payload too large"))
+
+        async def run() -> BucketLimit:
+            store = SupabaseStore(url=URL, service_key=KEY, buckets=BUCKETS, sleep=Pauses())
+            with pytest.raises(BackendRefused):
+                await store.put("image_fast", "user/job_0.png", asset(tmp_path))
+            limit = await store.limit("image_fast")
+            await store.close()
+            return limit
+
+        assert asyncio.run(run()) == BucketLimit(6)
 
     def test_the_server_is_asked_once_per_bucket(self, respx_mock: respx.MockRouter, tmp_path: Path) -> None:
         route = bucket_is(respx_mock, told(None))

@@ -13,7 +13,7 @@ import pytest
 from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.contract.catalogue import MIB, Catalogue
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable
-from ourvidz_worker.ports import Asset, AssetStore
+from ourvidz_worker.ports import Asset, AssetStore, BucketLimit
 from tests.support.embedded import RunningBackend
 
 LARGE = random.Random(3).randbytes(13 * MIB + 5)
@@ -50,6 +50,16 @@ def put(store: AssetStore, bucket: str, key: str, *assets: Asset) -> None:
             await store.close()
 
     asyncio.run(run())
+
+
+def limit(store: AssetStore, bucket: str) -> BucketLimit:
+    async def run() -> BucketLimit:
+        try:
+            return await store.limit(bucket)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
 
 
 def asset(folder: Path, content: bytes, media_type: str = "image/png") -> Asset:
@@ -116,3 +126,26 @@ def test_what_the_store_will_never_take_is_refused(
 def test_a_store_out_of_reach_is_no_fault_of_the_file(world: StoreWorld, tmp_path: Path, size: int) -> None:
     with pytest.raises(BackendUnavailable):
         put(world.unreachable(), "video_fast", "user/job.mp4", asset(tmp_path, LARGE[:size], "video/mp4"))
+
+
+def test_a_bucket_takes_what_its_limit_says_and_no_more(world: StoreWorld, tmp_path: Path) -> None:
+    told = limit(world.open(), "sdxl_image_fast")
+    assert told.limit_bytes == 5 * MIB
+    put(world.open(), "sdxl_image_fast", "user/edge.png", asset(tmp_path, b"x" * told.limit_bytes))
+    with pytest.raises(BackendRefused):
+        put(world.open(), "sdxl_image_fast", "user/over.png", asset(tmp_path, b"x" * (told.limit_bytes + 1)))
+    assert told.allows("image/png")
+    assert not told.allows("video/mp4")
+
+
+@pytest.mark.parametrize("bucket", ["sdxl_image_fast", "video_high"])
+def test_the_limit_of_a_store_out_of_reach_is_the_catalogues(
+    world: StoreWorld, catalogue: Catalogue, bucket: str
+) -> None:
+    expected = catalogue.buckets[bucket]
+    assert limit(world.unreachable(), bucket) == BucketLimit(expected.limit_bytes, expected.media_types)
+
+
+def test_a_bucket_that_nobody_knows_has_no_limit(world: StoreWorld) -> None:
+    for store in (world.open(), world.unreachable()):
+        assert limit(store, "no_such_bucket") == BucketLimit()

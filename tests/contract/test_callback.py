@@ -22,7 +22,8 @@ from ourvidz_worker.contract.callback import (
 )
 from tests.contract.samples import JOB_ID, PROPERTY, USER_ID
 
-IMAGE = ReportedAsset(f"{USER_ID}/{JOB_ID}_0.png", "image", 1024, 576, seed=42)
+THUMBNAIL = f"{USER_ID}/{JOB_ID}_0.thumb.webp"
+IMAGE = ReportedAsset(f"{USER_ID}/{JOB_ID}_0.png", "image", 1024, 576, seed=42, thumbnail_key=THUMBNAIL)
 VIDEO = ReportedAsset(f"{USER_ID}/{JOB_ID}.mp4", "video", 480, 832, seed=7, duration=5.0625)
 METADATA = {"generation_time": 3.5, "seed": 42, "seeds": [42], "model_type": "sdxl", "retryable": None}
 
@@ -78,7 +79,7 @@ def test_completed_in_2026_02() -> None:
             {
                 "type": "image",
                 "url": IMAGE.key,
-                "thumbnail_url": None,
+                "thumbnail_url": THUMBNAIL,
                 "metadata": {"seed": 42, "width": 1024, "height": 576, "format": "png"},
             },
             {

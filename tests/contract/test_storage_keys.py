@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ourvidz_worker.contract.envelope import Delivery
-from ourvidz_worker.contract.storage_keys import storage_key
+from ourvidz_worker.contract.storage_keys import storage_key, thumbnail_key
 from tests.contract.samples import CATALOGUE, JOB_ID, PROPERTY, USER_ID, compact, parsed, payload
 
 CREATED_AT = "2026-11-21T00:37:29.219Z"
@@ -67,6 +67,12 @@ def test_the_older_layout_without_created_at_is_still_the_same_every_time() -> N
     assert storage_key(job, layout="legacy") == f"{USER_ID}/sdxl_{JOB_ID}_0_0.png"
 
 
+def test_a_thumbnail_lies_beside_what_it_shows_in_every_layout() -> None:
+    assert thumbnail_key(f"{USER_ID}/{JOB_ID}_0.png") == f"{USER_ID}/{JOB_ID}_0.thumb.webp"
+    assert thumbnail_key(f"{USER_ID}/{JOB_ID}.mp4") == f"{USER_ID}/{JOB_ID}.thumb.webp"
+    assert thumbnail_key(f"{JOB_ID}_{TIMESTAMP}.mp4") == f"{JOB_ID}_{TIMESTAMP}.thumb.webp"
+
+
 def test_a_time_may_be_a_number_or_carry_a_zone() -> None:
     for spelled in (TIMESTAMP, TIMESTAMP + 0.219, "2026-11-21T01:37:29+01:00", "2026-11-21T00:37:29"):
         job = parsed(payload(created_at=spelled))
@@ -87,6 +93,7 @@ def test_every_key_stays_inside_its_user_s_folder(
     keys = [storage_key(job, index) for index in range(job.num_images)]
     if not job.is_video:
         keys += [storage_key(job, index, layout="legacy") for index in range(job.num_images)]
+    keys += map(thumbnail_key, tuple(keys))
     assert len(set(keys)) == len(keys)
     for key in keys:
         folder, name = key.split("/")

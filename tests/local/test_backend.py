@@ -121,6 +121,23 @@ class TestPage:
         http.post("/functions/v1/job-callback", json={"job_id": job_id, "status": "completed", "assets": ["a.png"]})
         assert httpx.get(f"{backend.url}/local/jobs").json()[0]["assets"][0]["bucket"] == "workspace_assets"
 
+    def test_a_file_is_shown_with_its_thumbnail_if_there_is_one(
+        self, backend: RunningBackend, http: httpx.Client
+    ) -> None:
+        payload = json.loads(PAYLOADS[0].read_text())
+        job_id = backend.run(backend.backend.submit(payload))
+        for name, media_type in (("a.png", "image/png"), ("b.png", "image/png"), ("b.thumb.webp", "image/webp")):
+            http.post(
+                f"/storage/v1/object/{payload['type']}/{name}",
+                content=name.encode(),
+                headers={"Content-Type": media_type},
+            )
+        call = {"job_id": job_id, "status": "completed", "assets": ["a.png", "b.png"]}
+        http.post("/functions/v1/job-callback", json=call)
+        plain, shown = httpx.get(f"{backend.url}/local/jobs").json()[0]["assets"]
+        assert plain["thumbnail"] is None
+        assert httpx.get(f"{backend.url}{shown['thumbnail']}").content == b"b.thumb.webp"
+
     def test_assets_that_were_never_uploaded_are_not_shown(self, backend: RunningBackend, http: httpx.Client) -> None:
         job_id = backend.run(backend.backend.submit(json.loads(PAYLOADS[0].read_text())))
         http.post("/functions/v1/job-callback", json={"job_id": job_id, "status": "completed", "assets": ["ghost.png"]})

@@ -196,7 +196,7 @@ class TestProfile2026:
 
     def test_assets_are_objects(self, backend: RunningBackend, http: httpx.Client) -> None:
         job_id = submitted(backend, "sdxl_image_fast.2026-02")
-        asset = {"type": "image", "url": "user/a.png", "thumbnail_url": None, "metadata": {"seed": 42, "width": 1024}}
+        asset = {"type": "image", "url": "user/a.png", "thumbnail_url": "user/a.thumb.webp", "metadata": {"seed": 42}}
         answer = self.signed(
             http, {"job_id": job_id, "status": "completed", "assets": [asset], "metadata": {"seed": 42}}
         )
@@ -208,6 +208,7 @@ class TestProfile2026:
         }
         (row,) = backend.backend.rows("workspace_assets", job_id)
         assert (row["temp_storage_path"], row["mime_type"], row["generation_seed"]) == ("user/a.png", "image/png", 42)
+        assert row["thumbnail_path"] == "user/a.thumb.webp"
 
     def test_string_assets_are_silently_dropped(self, backend: RunningBackend, http: httpx.Client) -> None:
         """Section 5: there, string assets are silently dropped."""

@@ -57,7 +57,8 @@ function picture(asset, job, index) {
   link.target = "_blank";
   link.rel = "noopener";
   const image = document.createElement("img");
-  image.src = asset.url;
+  /* Several files share a card, and then each is about as small as its thumbnail. */
+  image.src = (job.assets.length > 1 && asset.thumbnail) || asset.url;
   image.alt = `${job.prompt || job.type}, image ${index + 1} of ${job.assets.length}`;
   image.decoding = "async";
   link.append(image);
@@ -66,6 +67,7 @@ function picture(asset, job, index) {
 
 function video(asset) {
   const element = document.createElement("video");
+  if (asset.thumbnail) element.poster = asset.thumbnail;
   Object.assign(element, { src: asset.url, muted: true, loop: true, autoplay: true, controls: true });
   Object.assign(element, { playsInline: true, preload: "metadata" });
   return element;

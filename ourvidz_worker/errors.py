@@ -17,6 +17,7 @@ WorkerError
 ├── GenerationFailed          the engine failed; another attempt may succeed
 │   ├── OutOfMemory             the card's memory did not suffice, also after every step of the ladder
 │   ├── OutputInvalid           what came out does not decode, has the wrong size or is not a number
+│   ├── PicturesUnchecked       the operator's picture classifier failed, so nothing may be delivered
 │   └── EnhancementFailed       the prompt could not be rewritten (the original prompt is used instead)
 │       ├── AnswerUnusable        what the language model wrote cannot be used, or (AnswerRefused) not by the policy
 │       ├── AnswerTooLate         the language model took longer than the caller waits
@@ -122,6 +123,10 @@ class OutOfMemory(GenerationFailed):
 
 class OutputInvalid(GenerationFailed):
     error_type = "invalid_output"
+
+
+class PicturesUnchecked(GenerationFailed):
+    error_type = "content_check"
 
 
 class EnhancementFailed(GenerationFailed):

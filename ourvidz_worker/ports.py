@@ -310,3 +310,29 @@ class LanguageModel(Protocol):
         """
 
     async def close(self) -> None: ...
+
+
+class ContentPolicy(Protocol):
+    """What may be drawn. Nothing of a job switches it off; `adult_capable` is the checkpoint's mark in models.toml."""
+
+    def check(self, prompt: str, *, adult_capable: bool) -> None:
+        """Raise `ContentRefused` if no model, or no adult-capable one, may see the prompt."""
+
+    def check_negative(self, negative_prompt: str, *, prompt: str, adult_capable: bool) -> None:
+        """Raise `ContentRefused` for a negative prompt that asks for what the prompt may not say."""
+
+    def check_pictures(self, pictures: Pixels, *, adult_capable: bool) -> None:
+        """Raise `ContentRefused` for pictures of shape (n, height, width, 3), fetched or drawn. Blocks.
+
+        Raises `PicturesUnchecked` when it could not be told.
+        """
+
+
+class PictureClassifier(Protocol):
+    """An operator's own classifier, named by OURVIDZ_PICTURE_CLASSIFIER: a function, or a class without arguments."""
+
+    def __call__(self, pictures: Pixels, *, adult_capable: bool) -> bool:
+        """Whether all the pictures, RGB of shape (n, height, width, 3), may be used and delivered.
+
+        Called in a thread, one call at a time. Anything but True refuses, and an error fails the job.
+        """

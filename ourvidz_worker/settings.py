@@ -30,6 +30,7 @@ _CURES = {
     "UPSTASH_REDIS_REST_TOKEN": "set it to the database's REST token",
 }
 
+_OBJECT_NAME = re.compile(r"\w+(\.\w+)*:\w+")
 _HEADER_VALUE = re.compile(r"[ -~]+")
 _UNREPEATED = (
     "OURVIDZ_QWEN_TOKEN",
@@ -200,6 +201,7 @@ class Settings(QwenSettings):
 
     reference_hosts: Annotated[tuple[str, ...], NoDecode] = _ours("REFERENCE_HOSTS", ())
     reference_fit: Literal["crop", "pad"] = _ours("REFERENCE_FIT", "crop")
+    picture_classifier: str | None = _ours("PICTURE_CLASSIFIER", None)
 
     embed: Annotated[frozenset[Embeddable], NoDecode] = _ours("EMBED", frozenset())
     thumbnails: Literal["on", "off"] = _ours("THUMBNAILS", "on")
@@ -221,6 +223,13 @@ class Settings(QwenSettings):
     @classmethod
     def _parse_reference_hosts(cls, value: object) -> object:
         return parse_hosts(value) if isinstance(value, str) else value
+
+    @field_validator("picture_classifier")
+    @classmethod
+    def _check_classifier(cls, value: str | None) -> str | None:
+        if value is not None and not _OBJECT_NAME.fullmatch(value):
+            raise ValueError("must be package.module:name")
+        return value
 
     @field_validator("embed", mode="before")
     @classmethod

@@ -9,11 +9,10 @@ from ourvidz_worker.backend.language.openai import OpenAILanguageModel
 from ourvidz_worker.contract.catalogue import JobType, ModelFamily
 from ourvidz_worker.engines.assembly import assemble_language
 from ourvidz_worker.engines.volume.model_config import ModelsConfig
-from ourvidz_worker.ports import LanguageModel, PromptEnhancer
+from ourvidz_worker.ports import ContentPolicy, LanguageModel, PromptEnhancer
 from ourvidz_worker.runtime.language.service import PromptService, ServiceEnhancer
 from ourvidz_worker.runtime.language.templates import Templates
 from ourvidz_worker.runtime.language.warm_model import Sampling
-from ourvidz_worker.runtime.policy import ContentPolicy
 from ourvidz_worker.settings import QwenSettings, Settings
 
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.job import Job
@@ -17,6 +18,7 @@ from ourvidz_worker.errors import ConfigurationError, ReferenceUnreachable, Retr
 from ourvidz_worker.ports import (
     Asset,
     BucketLimit,
+    ContentPolicy,
     Engine,
     Generation,
     GenerationRequest,
@@ -27,10 +29,12 @@ from ourvidz_worker.ports import (
 )
 from ourvidz_worker.runtime.enhancement import EnhancedPrompt, enhance_prompt
 from ourvidz_worker.runtime.interrupter import Interrupter
-from ourvidz_worker.runtime.policy import ContentPolicy
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.result_metadata import result_metadata
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
+
+if TYPE_CHECKING:
+    from ourvidz_worker.ports import Pixels
 
 T = TypeVar("T")
 _DRAWN_SEED_LIMIT = 2**31  # small enough for every producer that keeps seeds in 32 bits
@@ -84,10 +88,20 @@ class Studio:
 
     def check(self, job: Job) -> None:
         """Raise `ContentRefused` for a prompt that the policy refuses, before anything is spent on it."""
-        self._check_prompt(job.prompt)
+        self._check_prompt(job, job.prompt)
 
-    def _check_prompt(self, prompt: str) -> None:
-        self._policy.check(prompt, adult_capable=self._adult_capable)
+    def _check_prompt(self, job: Job, prompt: str) -> None:
+        """Every text that reaches a model: `prompt`, which is the job's own or a rewritten one, and the negative one.
+
+        Guidance below 1 turns the negative prompt into one to draw, by the formula if not in every library.
+        """
+        drawn = prompt if job.guidance_scale >= 1 else f"{prompt}\n{job.negative_prompt}"
+        self._policy.check(drawn, adult_capable=self._adult_capable)
+        self._policy.check_negative(job.negative_prompt, prompt=prompt, adult_capable=self._adult_capable)
+
+    async def _check_pictures(self, pictures: Pixels) -> None:
+        check = partial(self._policy.check_pictures, pictures, adult_capable=self._adult_capable)
+        await asyncio.to_thread(check)
 
     async def draw(
         self, job: Job, interrupter: Interrupter, progress: Progress, begin: Callable[[], Awaitable[None]]
@@ -116,11 +130,13 @@ class Studio:
 
         begun = time.monotonic()
         generation = await self._in_thread(lambda: self._engine.generate(request, on_step))
+        generation_seconds = time.monotonic() - begun
+        await interrupter.run(self._check_pictures(generation.frames))
         metadata = result_metadata(
             request,
             generation,
             model_name=self._engine.model_name,
-            generation_seconds=time.monotonic() - begun,
+            generation_seconds=generation_seconds,
             memory=await self._in_thread(self._engine.memory),
             enhancement=enhancement,
         )
@@ -150,9 +166,13 @@ class Studio:
     async def _fetch_references(self, job: Job) -> tuple[ReferenceImage, ...]:
         """All of them or an error: a reference is never quietly left out."""
         try:
-            return tuple(await asyncio.gather(*(self._references.fetch(reference) for reference in job.references)))
+            fetching = [self._references.fetch(reference) for reference in job.references]
+            references = tuple(await asyncio.gather(*fetching))
         except Retry as error:
             raise ReferenceUnreachable(str(error)) from error
+        for reference in references:
+            await self._check_pictures(reference.pixels[None])
+        return references
 
     async def _enhance(
         self, job: Job, seed: int, interrupter: Interrupter, progress: Progress
@@ -164,7 +184,7 @@ class Studio:
         progress.phase("enhancing")
         limit = min(self._enhancement_limit, interrupter.seconds_left)
         return await interrupter.run(
-            enhance_prompt(job, self._enhancer, check=self._check_prompt, seed=seed, limit_seconds=limit)
+            enhance_prompt(job, self._enhancer, check=partial(self._check_prompt, job), seed=seed, limit_seconds=limit)
         )
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

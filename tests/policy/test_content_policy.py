@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ourvidz_worker.errors import ContentRefused
-from ourvidz_worker.runtime.policy import ContentPolicy
+from ourvidz_worker.runtime.policy import TextPolicy
 
 HERE = Path(__file__).parent
 RULES = HERE.parent.parent / "configs" / "policy"
@@ -27,8 +27,8 @@ def rule_texts() -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def policy() -> ContentPolicy:
-    return ContentPolicy.parse(rule_texts())
+def policy() -> TextPolicy:
+    return TextPolicy.parse(rule_texts())
 
 
 def refuses(prompt: str, *, adult_capable: bool) -> bool:
@@ -147,11 +147,11 @@ def replaced(old: str, new: str) -> Callable[[], list[str]]:
 def test_malformed_rules_are_refused_by_table_and_key(texts: Callable[[], list[str]], named: str) -> None:
     """A rule file that is half read would let prompts through without a word."""
     with pytest.raises(ValueError, match=named):
-        ContentPolicy.parse(texts())
+        TextPolicy.parse(texts())
 
 
 def test_the_smallest_policy_decides() -> None:
-    small = ContentPolicy.parse(replaced("", "")())
+    small = TextPolicy.parse(replaced("", "")())
     small.check("nude", adult_capable=True)
     with pytest.raises(ContentRefused):
         small.check("nude, child", adult_capable=False)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -29,9 +29,11 @@ from ourvidz_worker.ports import (
     ReferenceImage,
     Renewal,
 )
-from ourvidz_worker.runtime.policy import ContentPolicy
 from tests.support.memory import MemoryQueue, MemoryRedis
 from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from ourvidz_worker.ports import Pixels
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 10.0
@@ -335,7 +337,7 @@ class FakeEnhancer:
         """There is nothing to close."""
 
 
-class OneWordPolicy(ContentPolicy):
+class OneWordPolicy:
     """Refuses prompts with one word, so that tests of the way of a job need none of the real rules."""
 
     def __init__(self, word: str = "forbidden") -> None:
@@ -344,6 +346,12 @@ class OneWordPolicy(ContentPolicy):
     def check(self, prompt: str, *, adult_capable: bool) -> None:
         if self._word in prompt:
             raise ContentRefused("the content policy refuses this prompt")
+
+    def check_negative(self, negative_prompt: str, *, prompt: str, adult_capable: bool) -> None:
+        """Every negative prompt passes."""
+
+    def check_pictures(self, pictures: Pixels, *, adult_capable: bool) -> None:
+        """Every picture passes."""
 
 
 class Listener:

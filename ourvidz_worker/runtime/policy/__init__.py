@@ -1,7 +1,8 @@
-"""The adults-only gate: which prompts are refused before a model sees them."""
+"""The adults-only gate: which prompts, and with an operator's classifier which pictures, are refused."""
 
 from __future__ import annotations
 
-from ourvidz_worker.runtime.policy.content_policy import ContentPolicy
+from ourvidz_worker.runtime.policy.classified_policy import ClassifiedPolicy
+from ourvidz_worker.runtime.policy.text_policy import TextPolicy
 
-__all__ = ["ContentPolicy"]
+__all__ = ["ClassifiedPolicy", "TextPolicy"]

@@ -17,6 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ourvidz_worker.errors import ContentRefused
 from ourvidz_worker.runtime.policy.ages import Ages
@@ -26,8 +27,14 @@ from ourvidz_worker.runtime.policy.phrases import Keys
 from ourvidz_worker.runtime.policy.rules import Rules
 from ourvidz_worker.runtime.policy.words import Word, words_of
 
+if TYPE_CHECKING:
+    from ourvidz_worker.ports import Pixels
+
+_EXCUSES = ("not_sexual", "grown", "adult", "harmless", "thing_age")
 _SENTENCE = "the content policy refuses this prompt; submit one that describes something else"
-_BELOW_ZERO = re.compile(r"-\s*\.?\d")  # compel's "(word)-1" and "blend(1, -1)" turn a negative prompt round
+# Weights of prompt languages, whichever of them the engine reads.
+_BELOW_ZERO = re.compile(r"[)\]\"':(,]\s?-\s?\.?\d")  # "(word)-1", "(word:-1)", ".blend(1, -1)"
+_BELOW_ONE = re.compile(r"[)\]\"']\s?0*\.\d|:\s?0*\.\d+\s?[)\]]|[\w)]-+(?=[\s,.;:)]|$)")  # "(word)0.1", "word--"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,8 @@ class _Verdict:
     denies_adults: bool
 
 
-class ContentPolicy:
-    """Decides over prompts. Pure but for the year, by which "born in" is an age: whoever asks gets the same answer."""
+class TextPolicy:
+    """The `ContentPolicy` that reads. Pure but for the year, by which "born in" is an age; it accepts all pictures."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -51,7 +58,7 @@ class ContentPolicy:
         self._vocabulary = rules.vocabulary()
 
     @classmethod
-    def parse(cls, texts: Sequence[str]) -> ContentPolicy:
+    def parse(cls, texts: Sequence[str]) -> TextPolicy:
         """Build the policy from the texts of its TOML files.
 
         Raises `ValueError` naming the table and key that is unknown, malformed or missing.
@@ -82,8 +89,12 @@ class ContentPolicy:
         ):
             raise ContentRefused(_SENTENCE)
 
+    def check_pictures(self, pictures: Pixels, *, adult_capable: bool) -> None:
+        """Words are all that this policy judges."""
+
     def _verdicts(self, text: str) -> list[_Verdict]:
-        return [self._judge(words) for words in self._readings(text)]
+        excusing = not _BELOW_ONE.search(text)
+        return [self._judge(words, excusing=excusing) for words in self._readings(text)]
 
     def _readings(self, text: str) -> Iterator[list[Word]]:
         for version in versions(text):
@@ -94,11 +105,13 @@ class ContentPolicy:
                 if respelt != plain:
                     yield respelt
 
-    def _judge(self, words: Sequence[Word]) -> _Verdict:
+    def _judge(self, words: Sequence[Word], *, excusing: bool) -> _Verdict:
+        """`excusing` is false where a weight may silence the word that makes another one harmless."""
         keys = [self._rules.lexicon.keys(word.text) for word in words]
         found: dict[str, list[Meaning]] = defaultdict(list)
         for meaning in itertools.chain(self._find_terms(keys), self._ages.meanings(words, keys)):
-            found[meaning.kind].append(meaning)
+            if excusing or meaning.kind not in _EXCUSES:
+                found[meaning.kind].append(meaning)
         young = outside(found["young"], found["grown"])
         peopled = any(not f.is_age for f in young + found["minor"])
         harmless = [f for f in found["harmless"] if words[f.first].clause == words[f.last - 1].clause]

@@ -1,0 +1,25 @@
+"""The operator's picture classifier, imported by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.ports import PictureClassifier
+
+
+def load_classifier(name: str) -> PictureClassifier:
+    """`package.module:name` names a function, or a class that is built here without arguments.
+
+    Raises `ConfigurationError` when there is nothing that can be called.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+        classifier: PictureClassifier = found() if isinstance(found, type) else found
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigurationError(f"OURVIDZ_PICTURE_CLASSIFIER={name} cannot be loaded: {reason}") from error
+    if not callable(classifier):
+        raise ConfigurationError(f"OURVIDZ_PICTURE_CLASSIFIER={name} is {classifier!r}, which cannot be called")
+    return classifier

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, MediaOptions
 from ourvidz_worker.engines.tiny import models as tiny
+from ourvidz_worker.engines.volume.converted import prefer_copies
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, QwenModel
 from ourvidz_worker.engines.volume.weights import require_weights
 from ourvidz_worker.errors import ConfigurationError
@@ -70,8 +71,9 @@ def assemble(
             build = partial(tiny.ensure_built, cache_dir)
             engine = _model_engine(family, tiny.MODELS, cache_dir, build, prompts, reference_fit)
         case "real":
-            require = partial(require_weights, models, models_dir, own_language_model=own_language_model)
-            engine = _model_engine(family, models, models_dir, require, prompts, reference_fit)
+            fastest = prefer_copies(models, models_dir)
+            require = partial(require_weights, fastest, models_dir, own_language_model=own_language_model)
+            engine = _model_engine(family, fastest, models_dir, require, prompts, reference_fit)
         case "demo":
             raise ConfigurationError(NO_DEMO_MODELS)
     return Engines(engine, FileEncoder(engine.model_name, media))

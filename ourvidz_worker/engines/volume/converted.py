@@ -1,0 +1,89 @@
+"""Faster copies of weights: where they lie, and whether they still fit what they were made of.
+
+A single file or WAN's original layout is renamed and cast at each start; its copy in the Diffusers layout is read as
+it is. Nothing here imports torch: `conversion` makes the copies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, SdxlModel, WanModel
+from ourvidz_worker.engines.wan.layouts import layout_of
+
+FOLDER = "converted"
+MANIFEST = "converted.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The faster copy of one model, whether it is there or not."""
+
+    part: Part
+    source: Path
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is there, and was made of what lies at `source` now, for the same dtypes."""
+        try:
+            written = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return bool(written == self.manifest)
+
+
+def copies(models: ModelsConfig, models_dir: Path) -> list[Copy]:
+    """Of every model that is there and slow to load as it lies."""
+    found = (
+        _copy("sdxl", models.sdxl, models_dir) if models.sdxl.path.endswith(".safetensors") else None,
+        _copy("wan", models.wan, models_dir) if layout_of(models_dir / models.wan.path) == "original" else None,
+    )
+    return [copy for copy in found if copy is not None]
+
+
+def prefer_copies(models: ModelsConfig, models_dir: Path) -> ModelsConfig:
+    """The same models, loaded from their faster copies where these fit."""
+    paths = {copy.part: str(copy.path.relative_to(models_dir)) for copy in copies(models, models_dir) if copy.fits}
+    return replace(
+        models,
+        sdxl=replace(models.sdxl, path=paths.get("sdxl", models.sdxl.path)),
+        wan=replace(models.wan, path=paths.get("wan", models.wan.path)),
+    )
+
+
+def _copy(part: Part, model: SdxlModel | WanModel, models_dir: Path) -> Copy | None:
+    source = models_dir / model.path
+    if not source.exists():
+        return None
+    name = PurePosixPath(model.path).name.removesuffix(".safetensors")
+    vae = models_dir / model.vae if isinstance(model, SdxlModel) and model.vae is not None else None
+    manifest = {
+        "dtype": model.dtype,
+        "vae_dtype": model.vae_dtype,
+        "files": dict(_stamps(source, models_dir)) | ({} if vae is None else dict(_stamps(vae, models_dir))),
+        "config": None if model.config is None else _digest(models_dir / model.config),
+    }
+    return Copy(part, source, models_dir / FOLDER / f"{part}-{name}-{model.dtype}", manifest)
+
+
+def _stamps(path: Path, models_dir: Path) -> Iterator[tuple[str, list[int]]]:
+    """Size and time of each file: hashing gigabytes at each start would cost more than the copy saves."""
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
+    for file in files:
+        status = file.stat()
+        yield file.relative_to(models_dir).as_posix(), [status.st_size, status.st_mtime_ns]
+
+
+def _digest(config: Path) -> str:
+    """Of the configuration files, wherever they lie."""
+    digest = hashlib.sha256()
+    for file in sorted(config.rglob("*config.json")):
+        digest.update(file.relative_to(config).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""Faster copies: bit-equal to what they were made of, and used only as long as they fit it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from ourvidz_worker.engines.sdxl.loading import load_sdxl
+from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
+from ourvidz_worker.engines.volume.conversion import convert
+from ourvidz_worker.engines.volume.converted import MANIFEST, Copy, copies, prefer_copies
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, SdxlModel
+from ourvidz_worker.errors import ConfigurationError
+from tests.engines.single_file import write_single_file
+
+SINGLE = SdxlModel("single", "one/model.safetensors", dtype="float16", vae_dtype="bfloat16", config="config")
+SDXL = replace(MODELS, sdxl=SINGLE)
+
+
+@pytest.fixture(scope="module")
+def volume(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A single SDXL file and its configuration."""
+    ensure_built(cache_dir, "sdxl")
+    folder, volume = cache_dir / MODELS.sdxl.path, tmp_path_factory.mktemp("volume")
+    (volume / "one").mkdir()
+    write_single_file(load_sdxl(replace(MODELS.sdxl, path=folder.name), folder.parent), volume / SINGLE.path)
+    shutil.copytree(folder, volume / "config", ignore=shutil.ignore_patterns("*.safetensors"))
+    return volume
+
+
+@pytest.fixture
+def models_dir(volume: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(volume, tmp_path / "volume"))
+
+
+def only_copy(models: ModelsConfig, models_dir: Path) -> Copy:
+    [copy] = copies(models, models_dir)
+    return copy
+
+
+def weights(pipe: Any) -> dict[str, torch.Tensor]:
+    parts = ("unet", "vae", "text_encoder", "text_encoder_2")
+    return {f"{part}.{key}": value for part in parts for key, value in getattr(pipe, part).state_dict().items()}
+
+
+def test_a_copy_of_a_single_file_is_bit_equal_and_preferred(models_dir: Path) -> None:
+    copy = only_copy(SDXL, models_dir)
+    assert not copy.fits
+    assert prefer_copies(SDXL, models_dir) == SDXL
+
+    gain = convert(copy, SDXL, models_dir)
+
+    assert copy.fits
+    assert copy.path == models_dir / "converted" / "sdxl-model-float16"
+    assert gain.bytes > 100_000
+    assert min(gain.before, gain.after) > 0
+    preferred = prefer_copies(SDXL, models_dir)
+    assert preferred.sdxl.path == "converted/sdxl-model-float16"
+    expected, found = weights(load_sdxl(SINGLE, models_dir)), weights(load_sdxl(preferred.sdxl, models_dir))
+    assert expected.keys() == found.keys()
+    assert {key: value.dtype for key, value in expected.items()} == {key: value.dtype for key, value in found.items()}
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+    assert sorted(path.name for path in copy.path.parent.iterdir()) == [".sdxl-model-float16.lock", copy.path.name]
+
+
+class TestFitting:
+    @pytest.fixture
+    def copy(self, models_dir: Path) -> Copy:
+        """As if it had been made."""
+        copy = only_copy(SDXL, models_dir)
+        copy.path.mkdir(parents=True)
+        (copy.path / MANIFEST).write_text(json.dumps(copy.manifest))
+        assert only_copy(SDXL, models_dir).fits
+        return copy
+
+    def test_another_file_in_the_same_place(self, copy: Copy, models_dir: Path) -> None:
+        os.utime(models_dir / SINGLE.path, ns=(0, 0))
+        assert not only_copy(SDXL, models_dir).fits
+
+    @pytest.mark.parametrize("changed", [{"vae_dtype": "float32"}, {"dtype": "float32"}, {"vae": "config/vae"}])
+    def test_another_way_to_hold_it(self, copy: Copy, models_dir: Path, changed: dict[str, str]) -> None:
+        other = replace(SDXL, sdxl=replace(SINGLE, **changed))
+        assert not only_copy(other, models_dir).fits
+        assert prefer_copies(other, models_dir) == other
+
+    def test_another_configuration(self, copy: Copy, models_dir: Path) -> None:
+        scheduler = models_dir / "config" / "scheduler" / "scheduler_config.json"
+        scheduler.write_text(scheduler.read_text().replace("epsilon", "v_prediction") + " ")
+        assert not only_copy(SDXL, models_dir).fits
+
+    def test_a_copy_that_nobody_finished(self, copy: Copy, models_dir: Path) -> None:
+        (copy.path / MANIFEST).write_text("{")
+        assert not only_copy(SDXL, models_dir).fits
+
+    def test_a_source_that_is_gone_has_no_copy(self, copy: Copy, models_dir: Path) -> None:
+        (models_dir / SINGLE.path).unlink()
+        assert copies(SDXL, models_dir) == []
+        assert prefer_copies(SDXL, models_dir) == SDXL
+
+
+def test_a_folder_needs_no_copy(models_dir: Path) -> None:
+    assert copies(replace(SDXL, sdxl=replace(SINGLE, path="config")), models_dir) == []
+
+
+def test_a_conversion_that_fails_leaves_the_old_copy(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = only_copy(SDXL, models_dir)
+    copy.path.mkdir(parents=True)
+    (copy.path / "old").touch()
+
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("diffusers.StableDiffusionXLPipeline.save_pretrained", fail)
+    with pytest.raises(OSError, match="No space left"):
+        convert(copy, SDXL, models_dir)
+    assert [path.name for path in copy.path.parent.iterdir() if path.is_dir()] == [copy.path.name]
+    assert (copy.path / "old").exists()
+
+
+def test_too_little_room_is_said_before_anything_is_loaded(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(ConfigurationError, match=r"the copy of .*model\.safetensors needs .* GB free: make room"):
+        convert(only_copy(SDXL, models_dir), SDXL, models_dir)
+
+
+def test_two_processes_do_not_write_the_same_copy(models_dir: Path) -> None:
+    copy = only_copy(SDXL, models_dir)
+    copy.path.parent.mkdir()
+    with (copy.path.parent / f".{copy.path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigurationError, match="another process converts"):
+            convert(copy, SDXL, models_dir)

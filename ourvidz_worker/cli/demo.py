@@ -12,11 +12,11 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from ourvidz_worker.cli.chosen import chosen_catalogue
 from ourvidz_worker.cli.recorded import Recording, run_recordings, submit_recording
 from ourvidz_worker.cli.replay import ChangeLines
 from ourvidz_worker.cli.report import build_report, print_table, write_report
 from ourvidz_worker.cli.rig import Progress, Rig, families_of, running_rig, scratch_folder
-from ourvidz_worker.cli.wiring import chosen_files, read_configuration
 from ourvidz_worker.local.server import PortTaken
 
 DEFAULT_PORT = 8787
@@ -44,7 +44,7 @@ async def _present(
     recordings: list[Recording], arguments: argparse.Namespace, data: Path, port: int, stopping: asyncio.Event
 ) -> int:
     console = Console()
-    catalogue = read_configuration(chosen_files()).catalogue
+    catalogue = chosen_catalogue()
     workers = families_of([recording.payload for recording in recordings], catalogue)
     log_file = data / "workers.log"
     async with running_rig(catalogue=catalogue, workers=workers, data=data, port=port, log_file=log_file) as rig:

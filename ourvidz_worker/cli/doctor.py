@@ -20,8 +20,9 @@ from rich.table import Table
 
 from ourvidz_worker import __version__
 from ourvidz_worker.backend.health import Finding, check_callback, check_redis, check_storage
+from ourvidz_worker.cli.chosen import chosen_files
 from ourvidz_worker.cli.language_check import language_findings
-from ourvidz_worker.cli.wiring import Configuration, chosen_files, read_configuration
+from ourvidz_worker.cli.wiring import Configuration, read_configuration
 from ourvidz_worker.engines.assembly import NO_DEMO_MODELS
 from ourvidz_worker.engines.volume.weights import missing_weights
 from ourvidz_worker.errors import ConfigurationError

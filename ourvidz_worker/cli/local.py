@@ -8,8 +8,8 @@ import shlex
 import signal
 import sys
 
+from ourvidz_worker.cli.chosen import chosen_catalogue
 from ourvidz_worker.cli.embedded import chosen_token, serving
-from ourvidz_worker.cli.wiring import chosen_files, read_configuration
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.local.redis_commands import RedisUnreachable
@@ -28,7 +28,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
     settings = read_settings(QwenSettings)
     backend = EmbeddedBackend(
         data=arguments.data,
-        catalogue=read_configuration(chosen_files()).catalogue,
+        catalogue=chosen_catalogue(),
         port=arguments.port,
         redis_url=arguments.redis,
         qwen_token=chosen_token(settings),

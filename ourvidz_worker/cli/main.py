@@ -103,6 +103,7 @@ def _add_submit(commands: Commands) -> None:
     submit.add_argument("--start-frame", metavar="URL", help="the picture that a video begins with")
     submit.add_argument("--end-frame", metavar="URL", help="the picture that a video ends with")
     submit.add_argument("--reference-strength", type=float, default=0.7, help="0.1 to 1.0 (default 0.7)")
+    submit.add_argument("--scheduler", metavar="NAME", help="one of the catalogue's for SDXL")
     submit.add_argument("--wait", action="store_true", help="wait for the results; exit 1 if a job failed")
     submit.add_argument("--timeout", type=float, help="seconds to wait in all (default 900 for each job)")
     submit.add_argument("--json", action="store_true", help="print the job, or a list of scenes, as JSON")

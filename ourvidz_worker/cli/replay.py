@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ourvidz_worker.cli.chosen import chosen_catalogue
+from ourvidz_worker.cli.plain import printable
 from ourvidz_worker.cli.recorded import Recording, run_recordings, submit_recording
-from ourvidz_worker.cli.report import build_report, print_table, printable, write_report
+from ourvidz_worker.cli.report import build_report, print_table, write_report
 from ourvidz_worker.cli.rig import Progress, families_of, running_rig, scratch_folder
-from ourvidz_worker.cli.wiring import chosen_files, read_configuration
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _replay(recordings: list[Recording], arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
-    catalogue = read_configuration(chosen_files()).catalogue
+    catalogue = chosen_catalogue()
     workers = families_of([recording.payload for recording in recordings], catalogue)
     with scratch_folder() as data:
         async with running_rig(

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ourvidz_worker.cli.plain import FINAL, printable
 from ourvidz_worker.local.backend import EmbeddedBackend
-
-FINAL = ("completed", "failed")
 
 
 def build_report(backend: EmbeddedBackend, job_ids: Sequence[str]) -> dict[str, Any]:
@@ -37,11 +36,6 @@ def print_table(report: dict[str, Any], console: Console) -> None:
         job_type, files = (Text(printable(text)) for text in (job["type"], _files(job)))
         table.add_row(job_type, f"[{colour}]{job['status']}[/]", seconds, files)
     console.print(table)
-
-
-def printable(text: str) -> str:
-    """What comes from a job may not steer the terminal: everything but plain characters is escaped."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _files(job: dict[str, Any]) -> str:

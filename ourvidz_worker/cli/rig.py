@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ourvidz_worker.cli.embedded import chosen_token, serving
-from ourvidz_worker.cli.report import FINAL
+from ourvidz_worker.cli.plain import FINAL
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.settings import QwenSettings, read_settings

@@ -10,7 +10,7 @@ import structlog
 
 from ourvidz_worker.control import Announcer, Message, WorkerState
 from ourvidz_worker.enhancer.doorkeeper import Doorkeeper
-from ourvidz_worker.errors import ModelUnavailable, PoisonedContext, Restart
+from ourvidz_worker.errors import ConfigurationError, ModelUnavailable, PoisonedContext, Restart
 from ourvidz_worker.runtime.language.service import PromptService
 
 _LOOK_SECONDS = 0.5
@@ -98,7 +98,7 @@ class LanguageWorker:
             except TimeoutError:
                 hang = f"{self._service.model_name} gave no sign of life for {self._hang_limit:g} s"
                 raise PoisonedContext(hang) from None
-            except ModelUnavailable as error:  # behind a URL; requests find out by themselves
+            except (ModelUnavailable, ConfigurationError) as error:  # behind a URL; requests find out by themselves
                 structlog.get_logger().warning("model_unavailable", problem=str(error))
 
     async def _tell(self) -> None:

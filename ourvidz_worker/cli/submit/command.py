@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ourvidz_worker.cli.chosen import chosen_catalogue
 from ourvidz_worker.cli.main import USAGE_EXIT
-from ourvidz_worker.cli.report import printable
+from ourvidz_worker.cli.plain import printable
 from ourvidz_worker.cli.submit.following import ProgressLine, follow
 from ourvidz_worker.cli.submit.orders import NotOrdered, Order, check_options_of_a_storyboard, single_order
 from ourvidz_worker.cli.submit.product import (
@@ -26,7 +27,6 @@ from ourvidz_worker.cli.submit.product import (
     without_tokens,
 )
 from ourvidz_worker.cli.submit.storyboard_file import read_storyboard
-from ourvidz_worker.cli.wiring import chosen_files, read_configuration
 from ourvidz_worker.contract.catalogue import Catalogue
 
 SECONDS_PER_JOB = 900.0
@@ -47,7 +47,7 @@ class Submission:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    catalogue = read_configuration(chosen_files()).catalogue
+    catalogue = chosen_catalogue()
     try:
         orders = _orders(arguments, catalogue)
     except NotOrdered as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ourvidz_worker.cli.report import FINAL
+from ourvidz_worker.cli.plain import FINAL
 from ourvidz_worker.cli.submit.product import Product, ProductUnreachable
 
 _LOOK_SECONDS = 1.0

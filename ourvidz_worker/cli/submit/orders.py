@@ -42,8 +42,9 @@ def single_order(arguments: argparse.Namespace) -> Order:
     if arguments.prompt is None:
         raise NotOrdered([f"--prompt is missing: say what a job of type {arguments.what} shall show"])
     metadata: dict[str, Any] = {"prompt": arguments.prompt, "num_images": arguments.images or 1, "credits": 1}
-    if arguments.seed is not None:
-        metadata["seed"] = arguments.seed
+    for name in ("seed", "scheduler"):
+        if (value := getattr(arguments, name)) is not None:
+            metadata[name] = value
     return Order(arguments.what, metadata | dict(_references(arguments)))
 
 
@@ -55,6 +56,7 @@ def check_options_of_a_storyboard(arguments: argparse.Namespace) -> None:
         "--reference": arguments.reference,
         "--start-frame": arguments.start_frame,
         "--end-frame": arguments.end_frame,
+        "--scheduler": arguments.scheduler,
     }
     problems = [
         f"{name} describes one job; leave it out, for the scenes of {arguments.what} say what they are"

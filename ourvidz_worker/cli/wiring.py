@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from ourvidz_worker.backend.references.source import HttpReferenceSource
 from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
@@ -19,7 +17,7 @@ from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily, parse
 from ourvidz_worker.control import Announcer
 from ourvidz_worker.engines.assembly import assemble
 from ourvidz_worker.engines.media.options import MediaOptions, Signing
-from ourvidz_worker.engines.volume.model_config import ModelsConfig, parse_models
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, parse_models
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import ContentPolicy, JobQueue, PromptEnhancer, ReferenceSource
 from ourvidz_worker.runtime.courier import Courier
@@ -49,12 +47,6 @@ class Configuration:
     policy: ContentPolicy
 
 
-def chosen_files() -> ConfigFiles:
-    """The configuration folder of the environment, for commands that need no other setting."""
-    chosen = os.environ.get("OURVIDZ_CONFIG_DIR")
-    return ConfigFiles(Path(chosen) if chosen else None)
-
-
 def read_configuration(files: ConfigFiles) -> Configuration:
     """Raises `ConfigurationError` naming the file and what is wrong in it."""
     try:
@@ -69,8 +61,12 @@ def read_configuration(files: ConfigFiles) -> Configuration:
 
 
 def read_models(files: ConfigFiles) -> ModelsConfig:
-    """Where `models.toml` names no configuration for a single file, the shipped one stands in."""
-    return parse_models(files.text("models.toml"), configs={"sdxl": str(files.path("sdxl/model_index.json").parent)})
+    """Where `models.toml` names no configuration for weights that bring none, the shipped one stands in."""
+    shipped: dict[Part, str] = {
+        "sdxl": str(files.path("sdxl/model_index.json").parent),
+        "wan": str(files.path("wan/transformer/config.json").parents[1]),
+    }
+    return parse_models(files.text("models.toml"), configs=shipped)
 
 
 def build_queue(settings: Settings, queue: str, owner: str) -> JobQueue:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, MediaOptions
+from ourvidz_worker.engines.language.local_model import LocalLanguageModel
+from ourvidz_worker.engines.language.testcard import TestCardLanguageModel
 from ourvidz_worker.engines.tiny import models as tiny
 from ourvidz_worker.engines.volume.converted import prefer_copies
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, QwenModel
@@ -85,8 +87,6 @@ def assemble_language(
     """The language model in this process, not loaded yet, and how it is sampled; raises as `assemble` does."""
     match selection:
         case "testcard":
-            from ourvidz_worker.engines.language.testcard import TestCardLanguageModel  # noqa: PLC0415
-
             return TestCardLanguageModel(), _sampling(models.qwen)
         case "tiny":
             tiny.set_environment()
@@ -98,11 +98,6 @@ def assemble_language(
 
 
 def _local_model(model: QwenModel, models_dir: Path, prepare: Callable[[], None]) -> tuple[LanguageModel, Sampling]:
-    from ourvidz_worker.engines.quiet import quieten_model_libraries  # noqa: PLC0415 - brings torch
-
-    quieten_model_libraries()
-    from ourvidz_worker.engines.language.local_model import LocalLanguageModel  # noqa: PLC0415
-
     return LocalLanguageModel(model, models_dir, prepare), _sampling(model)
 
 
@@ -129,4 +124,5 @@ def _model_engine(
 
     from ourvidz_worker.engines.wan.engine import WanEngine  # noqa: PLC0415
 
-    return WanEngine(models.wan, models_dir, partial(prepare, "wan"), wan_negative(prompts))
+    negative_prompt = wan_negative(prompts)
+    return WanEngine(models.wan, models_dir, partial(prepare, "wan"), negative_prompt, fit=reference_fit)

@@ -20,9 +20,10 @@ def run_pipeline(pipe: Any, call: Mapping[str, Any], seeds: Sequence[int], after
 
     # Noise is drawn on the CPU, so that a seed means the same picture on every card.
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    generator = generators if len(generators) > 1 else generators[0]  # VACE takes no list
     try:
         with numpy_conversions_quiet():
-            return pipe(**call, generator=generators, callback_on_step_end=step_ended)
+            return pipe(**call, generator=generator, callback_on_step_end=step_ended)
     finally:
         # An interrupted pipeline has not reset the hooks and caches of its models itself.
         pipe.maybe_free_model_hooks()

@@ -1,4 +1,4 @@
-"""Building the tiny models: random weights from a fixed seed, saved in the layout that the loaders read."""
+"""Building the tiny models: weights from a fixed seed, saved in the layout that the loaders read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from diffusers import (
     UniPCMultistepScheduler,
     WanPipeline,
     WanTransformer3DModel,
+    WanVACETransformer3DModel,
 )
 from transformers import (
     CLIPTextConfig,
@@ -25,13 +26,12 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from ourvidz_worker.engines.tiny import tokenizers
+from ourvidz_worker.engines.tiny import mosaic, tokenizers
 from ourvidz_worker.engines.tiny.adapters import build_adapters
-from ourvidz_worker.engines.tiny.shapes import ADAPTERS, QWEN, SDXL, WAN
+from ourvidz_worker.engines.tiny.shapes import ADAPTERS, QWEN, SDXL, VACE, WAN
 from ourvidz_worker.engines.volume.model_config import Part
 
 SEED = 0
-WAN_CONTRAST = 3.0  # as they are drawn, the weights of so shallow a decoder give an almost even grey
 
 
 def build(part: Part, folder: Path) -> None:
@@ -62,15 +62,19 @@ def _sdxl(folder: Path) -> None:
 
 def _wan(folder: Path) -> None:
     tokenizer = tokenizers.t5_tokenizer()
-    vae = AutoencoderKLWan(**WAN["vae"])
-    vae.decoder.conv_out.weight.data.mul_(WAN_CONTRAST)
+    vae, transformer = AutoencoderKLWan(**WAN["vae"]), WanTransformer3DModel(**WAN["transformer"])
+    vace = WanVACETransformer3DModel(**WAN["transformer"], **WAN["vace"])
+    mosaic.paint_vae(vae)
+    mosaic.paint_transformer(transformer)
+    mosaic.paint_vace(vace, transformer)
     WanPipeline(
         tokenizer=tokenizer,
         text_encoder=UMT5EncoderModel(UMT5Config(vocab_size=len(tokenizer), **WAN["text_encoder"])),
-        transformer=WanTransformer3DModel(**WAN["transformer"]),
+        transformer=transformer,
         vae=vae,
         scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0),
     ).save_pretrained(folder)
+    vace.save_pretrained(folder / VACE)
 
 
 def _qwen(folder: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ourvidz_worker.engines.tiny.shapes import ADAPTERS, folder_name
+from ourvidz_worker.engines.tiny.shapes import ADAPTERS, VACE, folder_name
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, QwenModel, SdxlModel, WanModel
 
 _ADAPTERS = f"{folder_name('sdxl')}/{ADAPTERS}"
@@ -23,7 +23,9 @@ MODELS = ModelsConfig(
         ip_adapter_face=f"{_ADAPTERS}/ip_adapter_face.safetensors",
         controlnet=f"{_ADAPTERS}/controlnet",
     ),
-    wan=WanModel("tiny-wan", folder_name("wan"), dtype="float32", vae_dtype="float32"),
+    wan=WanModel(
+        "tiny-wan", folder_name("wan"), dtype="float32", vae_dtype="float32", vace=f"{folder_name('wan')}/{VACE}"
+    ),
     qwen=QwenModel("tiny-qwen", folder_name("qwen"), dtype="float32", max_new_tokens=24),
 )
 

@@ -67,6 +67,7 @@ SDXL: Mapping[str, Mapping[str, Any]] = {
         "num_attention_heads": 2,
         "image_size": 32,
         "patch_size": 8,
+        "initializer_factor": 10.0,  # with smaller weights it sees much the same in every picture
     },
     "ip_adapter": {"tokens": 4, "resampler_width": 32, "resampler_depth": 4},
     "controlnet": {
@@ -89,8 +90,8 @@ WAN: Mapping[str, Mapping[str, Any]] = {
     },
     "transformer": {
         "patch_size": [1, 2, 2],
-        "num_attention_heads": 1,
-        "attention_head_dim": 12,
+        "num_attention_heads": 2,
+        "attention_head_dim": 20,
         "in_channels": 16,
         "out_channels": 16,
         "text_dim": 32,
@@ -103,6 +104,7 @@ WAN: Mapping[str, Mapping[str, Any]] = {
     },
     "vae": {
         "base_dim": 4,
+        "decoder_base_dim": 6,  # it is halved where the decoder grows, and three colours must come through
         "z_dim": 16,
         "dim_mult": [1, 1, 1],
         "num_res_blocks": 0,
@@ -111,7 +113,11 @@ WAN: Mapping[str, Mapping[str, Any]] = {
         "in_channels": 3 * 8 * 8,
         "out_channels": 3 * 8 * 8,
         "scale_factor_spatial": 8 * 4,
+        "latents_mean": [0.0] * 16,
+        "latents_std": [1.0] * 16,
     },
+    # Frames to keep, frames to change, and a mask for every pixel of a latent.
+    "vace": {"vace_layers": [0], "vace_in_channels": 16 + 16 + 32 * 32},
 }
 QWEN: Mapping[str, Mapping[str, Any]] = {
     "model": {
@@ -127,6 +133,7 @@ QWEN: Mapping[str, Mapping[str, Any]] = {
 SHAPES: Mapping[Part, Mapping[str, Mapping[str, Any]]] = {"sdxl": SDXL, "wan": WAN, "qwen": QWEN}
 
 ADAPTERS = "adapters"  # the folder within the SDXL model's
+VACE = "vace"  # the folder within the WAN model's
 
 
 def folder_name(part: Part) -> str:

@@ -1,4 +1,4 @@
-"""The WAN engine: stills and clips from one text-to-video model."""
+"""The WAN engine: stills and clips from one text-to-video model, and VACE beside it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers import WanPipeline, WanVideoToVideoPipeline
 
-from ourvidz_worker.contract.job import Job
-from ourvidz_worker.engines.batches import AfterStep, draw_in_batches
 from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.devices import classified_errors, memory_of
+from ourvidz_worker.engines.drawing import AfterStep, Drawing, draw
 from ourvidz_worker.engines.embedding_cache import EmbeddingCache
+from ourvidz_worker.engines.fitting import Fit
 from ourvidz_worker.engines.pipelines import run_pipeline
-from ourvidz_worker.engines.steering import Steering, steering
+from ourvidz_worker.engines.recovery import Recovery
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import latents as wan_latents
 from ourvidz_worker.engines.wan.loading import encode_text, load_wan, spatial_grid, video_to_video
-from ourvidz_worker.engines.wan.references import reference_frames
 from ourvidz_worker.engines.wan.schedulers import flow_scheduler
+from ourvidz_worker.engines.wan.vace import VaceStore
+from ourvidz_worker.engines.wan.ways import Way, from_a_still, from_prompt, through_vace
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
-
-if TYPE_CHECKING:
-    from ourvidz_worker.ports import Pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +39,25 @@ class LoadedWan:
 class WanEngine:
     """Draws with one WAN model; `prepare` makes sure that its weights are on disk.
 
-    `negative_prompt` is the model's own: WAN never takes a user's (contract section 2).
+    `negative_prompt` is the model's own: WAN never takes a user's (contract section 2). `fit` is the rule for
+    references of another shape.
     """
 
-    def __init__(self, model: WanModel, models_dir: Path, prepare: Callable[[], None], negative_prompt: str) -> None:
+    def __init__(
+        self,
+        model: WanModel,
+        models_dir: Path,
+        prepare: Callable[[], None],
+        negative_prompt: str,
+        *,
+        fit: Fit = "crop",
+    ) -> None:
         self._model = model
         self._models_dir = models_dir
         self._prepare = prepare
         self._negative_prompt = negative_prompt
+        self._fit: Fit = fit
+        self._vace = VaceStore(model, models_dir)
         self._loaded: LoadedWan | None = None
 
     @property
@@ -56,40 +65,50 @@ class WanEngine:
         return self._model.model_name
 
     def load(self) -> None:
+        """VACE is loaded by the first job that needs it; whether it can be shows here."""
         self._ready()
 
     def memory(self) -> GpuMemory | None:
         return None if self._loaded is None else memory_of(self._loaded.from_noise.device)
 
+    def evict_idle(self) -> list[str]:
+        """Drop what the current job does not use; returns the names of what was dropped."""
+        return self._vace.evict_idle()
+
     def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
         """Stills of a job are drawn one by one, so that a seed gives the same picture in any company."""
         job, loaded = request.job, self._ready()
-        steered = steering(request, "video_to_video")
         canvas = Canvas.covering(job.width, job.height, spatial_grid(loaded.from_noise))
-        with classified_errors("WAN"):
-            call = self._text_call(request, loaded.embeddings, canvas)
-            if steered is None:
-                pipe, call = loaded.from_noise, call | {"num_frames": job.num_frames}
-            else:
-                pipe, call = loaded.from_frames, call | _reference_call(steered, canvas, job)
-
-            def draw(seeds: Sequence[int], after_step: AfterStep) -> Pixels:
-                pipe.scheduler = flow_scheduler(job.solver, job.flow_shift)
-                latents = run_pipeline(pipe, call, seeds, after_step).frames
-                return wan_latents.decode(pipe.vae, latents)
-
-            frames, _ = draw_in_batches(
-                draw,
+        vace = self._vace.reserved(needed=bool(request.references))
+        with classified_errors("WAN"), vace, Recovery(self.evict_idle) as recovery:
+            way = self._way(request, loaded, canvas, recovery)
+            text = recovery.attempt("text", partial(self._text_call, request, loaded.embeddings, canvas))
+            frames = draw(
+                _drawing(request, way, text),
                 job.seeds(request.seed),
-                steps=job.num_inference_steps if steered is None else steered.steps,
+                steps=way.steps,
                 on_step=on_step,
                 largest=1,
+                recovery=recovery,
             )
-        return Generation(canvas.crop(frames), _details(job, steered))
+        details = {**way.details, **recovery.details}
+        if job.num_images > 1:
+            details["batching"] = "one by one"
+        return Generation(canvas.crop(frames), details)
+
+    def _way(self, request: GenerationRequest, loaded: LoadedWan, canvas: Canvas, recovery: Recovery) -> Way:
+        job, references = request.job, request.references
+        if not references:
+            return from_prompt(loaded.from_noise, job)
+        if not self._vace.available:
+            return from_a_still(loaded.from_frames, job, references, canvas, self._fit)
+        pipe = recovery.attempt("reference", partial(self._vace.pipe, loaded.from_noise))
+        return through_vace(pipe, job, references, canvas, self._fit)
 
     def _ready(self) -> LoadedWan:
         if self._loaded is None:
             self._prepare()
+            self._vace.check()
             pipe = load_wan(self._model, self._models_dir)
             self._loaded = LoadedWan(pipe, video_to_video(pipe), EmbeddingCache(partial(encode_text, pipe)))
         return self._loaded
@@ -110,15 +129,12 @@ class WanEngine:
         }
 
 
-def _reference_call(steered: Steering, canvas: Canvas, job: Job) -> dict[str, Any]:
-    return {
-        "video": reference_frames(steered.references, canvas, job.num_frames),
-        "strength": steered.pipeline_strength,
-    }
+def _drawing(request: GenerationRequest, way: Way, text: dict[str, Any]) -> Drawing:
+    job, pipe = request.job, way.pipe
 
+    def denoise(seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
+        pipe.scheduler = flow_scheduler(job.solver, job.flow_shift)
+        latents: torch.Tensor = run_pipeline(pipe, {**text, **way.call}, seeds, after_step).frames
+        return latents[:, :, way.leading_frames :]
 
-def _details(job: Job, steered: Steering | None) -> dict[str, Any]:
-    details: dict[str, Any] = {} if steered is None else dict(steered.details)
-    if job.num_images > 1:
-        details["batching"] = "one by one"
-    return details
+    return Drawing(denoise, partial(wan_latents.decode, pipe.vae), pipe.vae)

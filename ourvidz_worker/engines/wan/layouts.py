@@ -48,18 +48,18 @@ def transformer_folder(folder: Path) -> Path | None:
 def original_findings(folder: Path, files: Sequence[str] = ORIGINAL_FILES) -> Iterator[tuple[Path, str]]:
     """Each of the files that is missing or damaged, with words that go on after its name."""
     for name in files:
-        path = folder / name
-        if not path.exists():
-            yield path, "is missing"
-        elif path.is_file():
-            try:
-                check_whole(path)
-            except DamagedFile as damage:
-                yield path, str(damage)
+        try:
+            check_whole(folder / name)
+        except DamagedFile as damage:
+            yield folder / name, str(damage)
 
 
 def check_whole(path: Path) -> None:
-    """Raises `DamagedFile` for weights that were cut off, told from what the file says about itself."""
+    """Raises `DamagedFile` for weights that are missing or cut off, told from what the file says about itself."""
+    if not path.exists():
+        raise DamagedFile("is missing")
+    if path.is_dir():
+        return
     if path.suffix == ".safetensors":
         read_tensors(path)
     elif not zipfile.is_zipfile(path):  # its directory stands at the end

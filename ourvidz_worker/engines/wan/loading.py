@@ -1,53 +1,130 @@
-"""Loading WAN weights from a Diffusers folder, the same for real and tiny models."""
+"""Loading WAN, in the layout of Diffusers or in the original one, the same for real and tiny models."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import WanPipeline, WanVideoToVideoPipeline
+from diffusers import WanPipeline, WanVACEPipeline, WanVACETransformer3DModel, WanVideoToVideoPipeline
 from diffusers.video_processor import VideoProcessor
+from transformers import AutoTokenizer
 
 from ourvidz_worker.engines.devices import device_named, dtype_named
+from ourvidz_worker.engines.headroom import require_headroom
+from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import WanModel
-from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.engines.wan import components, layouts
+from ourvidz_worker.engines.wan.components import Component, Files
+from ourvidz_worker.engines.wan.schedulers import flow_scheduler
+from ourvidz_worker.errors import ConfigurationError, WorkerError
 
 PROMPT_TOKENS = 512  # the length WAN was trained with; encode_prompt alone would pad to 226
 
 
 def load_wan(model: WanModel, models_dir: Path) -> WanPipeline:
-    """The text-to-video pipeline on its device; raises `ConfigurationError` when the weights do not fit.
+    """The text-to-video pipeline on its device.
 
+    Raises `ConfigurationError` when the weights do not fit, and `OutOfMemory` when the card has no room for them.
     The dtype is given while loading and never cast afterwards: some modules of the transformer stay in float32.
     """
     device = device_named(model.device)
     path = models_dir / model.path
+    load = _from_original if layouts.layout_of(path) == "original" else _from_diffusers
     try:
-        pipe = WanPipeline.from_pretrained(
-            str(path),
-            dtype={"default": dtype_named(model.dtype), "vae": dtype_named(model.vae_dtype)},
-            local_files_only=True,
-        )
+        if device.type == "cuda":
+            require_headroom(device, loaded_bytes(path, model.dtype), "WAN")
+        pipe = load(model, models_dir)
         pipe.to(device)
+    except WorkerError:
+        raise
     except Exception as error:
         raise ConfigurationError(f"WAN weights at {path} cannot be loaded: {type(error).__name__}: {error}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
-def video_to_video(pipe: WanPipeline) -> WanVideoToVideoPipeline:
-    """The pipeline that starts from frames, on the same components.
+def _from_diffusers(model: WanModel, models_dir: Path) -> WanPipeline:
+    return WanPipeline.from_pretrained(
+        str(models_dir / model.path),
+        dtype={"default": dtype_named(model.dtype), "vae": dtype_named(model.vae_dtype)},
+        local_files_only=True,
+    )
 
-    It guesses the spatial factor from the number of temporal stages, which only fits a VAE without patches;
-    the VAE's own configuration knows.
-    """
-    shared = ("tokenizer", "text_encoder", "transformer", "vae", "scheduler")
-    steered = WanVideoToVideoPipeline(**{name: pipe.components[name] for name in shared})
-    steered.vae_scale_factor_spatial = pipe.vae.config.scale_factor_spatial
-    steered.vae_scale_factor_temporal = pipe.vae.config.scale_factor_temporal
-    steered.video_processor = VideoProcessor(vae_scale_factor=steered.vae_scale_factor_spatial)
-    steered.set_progress_bar_config(disable=True)
-    return steered
+
+def _from_original(model: WanModel, models_dir: Path) -> WanPipeline:
+    path, configs = models_dir / model.path, _configs(model, models_dir)
+
+    def loaded(component: Component, file: str, config: str, dtype: str) -> Any:
+        return component.load(Files((path / file,), configs / config, "[wan] path"), dtype_named(dtype))
+
+    return WanPipeline(
+        tokenizer=AutoTokenizer.from_pretrained(str(path / layouts.TOKENIZER), local_files_only=True),
+        text_encoder=loaded(components.TEXT_ENCODER, layouts.TEXT_ENCODER, "text_encoder", model.dtype),
+        transformer=loaded(components.TRANSFORMER, layouts.TRANSFORMER, "transformer", model.dtype),
+        vae=loaded(components.VAE, layouts.VAE, "vae", model.vae_dtype),
+        scheduler=flow_scheduler("unipc", 5.0),
+    )
+
+
+def load_vace(model: WanModel, models_dir: Path) -> WanVACETransformer3DModel:
+    """VACE's transformer on its device; raises as `load_wan`."""
+    device = device_named(model.device)
+    component, files = _vace(model, models_dir)
+    require_headroom(device, sum(loaded_bytes(path, model.dtype) for path in files.paths), "WAN's VACE")
+    return component.load(files, dtype_named(model.dtype)).to(device)
+
+
+def check_vace(model: WanModel, models_dir: Path) -> None:
+    """Raises `ConfigurationError` when what lies there is damaged or no VACE model, without loading it."""
+    component, files = _vace(model, models_dir)
+    component.check(files)
+
+
+def has_vace(model: WanModel, models_dir: Path) -> bool:
+    """Whether VACE's weights are on the volume."""
+    return model.vace is not None and layouts.layout_of(models_dir / model.vace) is not None
+
+
+def _vace(model: WanModel, models_dir: Path) -> tuple[Component, Files]:
+    assert model.vace is not None
+    key, folder = "[wan] vace", models_dir / model.vace
+    transformer = layouts.transformer_folder(folder)
+    if transformer is None:
+        return components.VACE, Files((folder / layouts.TRANSFORMER,), _configs(model, models_dir) / "vace", key)
+    paths = tuple(sorted(transformer.glob("*.safetensors"))) or (transformer / layouts.TRANSFORMER,)
+    return components.VACE_OF_DIFFUSERS, Files(paths, transformer, key)
+
+
+def _configs(model: WanModel, models_dir: Path) -> Path:
+    if model.config is None:
+        raise ConfigurationError(
+            "[wan] config is missing in models.toml; WAN's original layout cannot be read without it"
+        )
+    return models_dir / model.config
+
+
+def video_to_video(plain: WanPipeline) -> WanVideoToVideoPipeline:
+    """The pipeline that starts from frames, on the same components."""
+    return _knowing_its_vae(WanVideoToVideoPipeline(transformer=plain.transformer, **_shared(plain)))
+
+
+def vace_pipeline(plain: WanPipeline, transformer: WanVACETransformer3DModel) -> WanVACEPipeline:
+    """The pipeline that follows references, on the same components but for the transformer."""
+    return _knowing_its_vae(WanVACEPipeline(transformer=transformer, **_shared(plain)))
+
+
+def _shared(plain: WanPipeline) -> dict[str, Any]:
+    return {name: plain.components[name] for name in ("tokenizer", "text_encoder", "vae", "scheduler")}
+
+
+def _knowing_its_vae(pipe: Any) -> Any:
+    """Both guess the spatial factor from the number of temporal stages, which only fits a VAE without patches."""
+    pipe.vae_scale_factor_spatial = pipe.vae.config.scale_factor_spatial
+    pipe.vae_scale_factor_temporal = pipe.vae.config.scale_factor_temporal
+    pipe.video_processor = VideoProcessor(vae_scale_factor=pipe.vae_scale_factor_spatial)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def spatial_grid(pipe: WanPipeline) -> int:

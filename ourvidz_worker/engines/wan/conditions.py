@@ -1,0 +1,80 @@
+"""What VACE is shown: frames to keep, frames to invent, and reference pictures.
+
+Where two references of a job differ in strength, each keeps its own: VACE's hints are added token by token, so
+every latent frame has a conditioning scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ourvidz_worker.contract.job import FRAME_ROLES
+from ourvidz_worker.engines.canvas import Canvas
+from ourvidz_worker.engines.fitting import Fit, fit, scaled
+from ourvidz_worker.errors import BadJob
+from ourvidz_worker.ports import ReferenceImage
+
+INVENT = 127 / 255  # the grey that VACE was trained to see where there is nothing yet
+KEPT, GENERATED = 0.0, 1.0  # in a mask
+
+
+class Conditions:
+    """The references of one job for a clip of `num_frames` frames on a canvas; at least one, one per role.
+
+    Raises `BadJob` for a start and an end of the same frame.
+    """
+
+    def __init__(self, references: Sequence[ReferenceImage], canvas: Canvas, num_frames: int, mode: Fit) -> None:
+        frames = {image.reference.role: image for image in references if image.reference.role in FRAME_ROLES}
+        self._start, self._end = frames.get("start"), frames.get("end")
+        if self._start and self._end and num_frames == 1:
+            raise BadJob("a clip of one frame cannot have a start and an end", field=self._end.reference.field)
+        self._pictures = [image for image in references if image.reference.role not in FRAME_ROLES]
+        self._canvas = canvas
+        self._num_frames = num_frames
+        self._mode = mode
+
+    @property
+    def leading_frames(self) -> int:
+        """How many latent frames of the output show reference pictures and stand before the clip."""
+        return len(self._pictures)
+
+    def call(self, device: torch.device) -> dict[str, Any]:
+        """What the pipeline takes, but for the scale. It fits reference pictures into the canvas on white, itself.
+
+        Frames go in as one tensor, where a list of pictures would be copied around for seconds.
+        """
+        width, height = self._canvas.width, self._canvas.height
+        frames: dict[str, Any] = {}
+        if self._start or self._end:
+            video = torch.full((1, self._num_frames, 3, height, width), INVENT, device=device)
+            mask = torch.full((1, self._num_frames, 1, height, width), GENERATED, device=device)
+            for position, frame in ((0, self._start), (-1, self._end)):
+                if frame is not None:
+                    picture = torch.from_numpy(np.array(fit(frame.pixels, width, height, self._mode)))
+                    video[0, position] = picture.permute(2, 0, 1) / 255
+                    mask[0, position] = KEPT
+            frames = {"video": video, "mask": mask}
+        pictures = [scaled(image.pixels, width, height, self._mode) for image in self._pictures]
+        return frames | {"reference_images": pictures or None, "num_frames": self._num_frames}
+
+    def scale(self, latent_frames: int, tokens_per_frame: int, layers: int) -> torch.Tensor:
+        """A conditioning scale for each token of each VACE layer, shape (layers, tokens, 1).
+
+        A reference picture's tokens take its own strength, and the clip's go evenly from the strength at its start
+        to the strength at its end. Where there is no frame to keep, the strongest reference picture counts, and
+        without one the other frame.
+        """
+        strongest = max((image.reference.strength for image in self._pictures), default=None)
+        first, last = (None if frame is None else frame.reference.strength for frame in (self._start, self._end))
+        first, last = first or strongest or last, last or strongest or first
+        assert first is not None
+        assert last is not None
+        # The pipeline puts each reference picture before those it already has.
+        pictures = [image.reference.strength for image in reversed(self._pictures)]
+        frames = torch.cat([torch.tensor(pictures), torch.linspace(first, last, latent_frames)])
+        return frames.repeat_interleave(tokens_per_frame).view(1, -1, 1).expand(layers, -1, -1)

@@ -1,0 +1,97 @@
+"""The ways in which a WAN job is drawn: from its prompt alone, through VACE, or from a still.
+
+`reference_strength` runs in the same direction for all, from 0.1 (little) to 1.0 (strong). For VACE it is the
+conditioning scale. From a still, the generation begins with the noised picture in the place of every frame and runs
+only the last part of its steps, so that a strength of 0.7 repaints the last 30 % of them, and at least one:
+
+    denoising strength = 1 - reference strength
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ourvidz_worker.contract.job import Job
+from ourvidz_worker.engines.canvas import Canvas
+from ourvidz_worker.engines.fitting import Fit, fit
+from ourvidz_worker.engines.wan.conditions import Conditions
+from ourvidz_worker.engines.wan.loading import spatial_grid
+from ourvidz_worker.errors import BadJob
+from ourvidz_worker.ports import ReferenceImage
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A pipeline with what it takes beside the prompt, and how many denoising steps it runs.
+
+    `leading_frames` are the first latent frames of its output, which are not part of the clip.
+    """
+
+    pipe: Any
+    call: Mapping[str, Any]
+    steps: int
+    details: Mapping[str, Any]
+    leading_frames: int = 0
+
+
+def from_prompt(pipe: Any, job: Job) -> Way:
+    return Way(pipe, {"num_frames": job.num_frames}, job.num_inference_steps, {})
+
+
+def through_vace(pipe: Any, job: Job, references: Sequence[ReferenceImage], canvas: Canvas, mode: Fit) -> Way:
+    conditions = Conditions(references, canvas, job.num_frames, mode)
+    grid = spatial_grid(pipe)
+    scale = conditions.scale(
+        latent_frames=(job.num_frames - 1) // pipe.vae_scale_factor_temporal + 1,
+        tokens_per_frame=(canvas.width // grid) * (canvas.height // grid),
+        layers=len(pipe.transformer.config.vace_layers),
+    )
+    return Way(
+        pipe,
+        conditions.call(pipe.device) | {"conditioning_scale": scale},
+        job.num_inference_steps,
+        reference_details(references, "vace"),
+        conditions.leading_frames,
+    )
+
+
+def from_a_still(pipe: Any, job: Job, references: Sequence[ReferenceImage], canvas: Canvas, mode: Fit) -> Way:
+    """Video-to-video, for a start frame or a single reference; raises as `require_still`."""
+    require_still(references)
+    (image,) = references
+    denoise_strength = round(1.0 - image.reference.strength, 4)
+    steps = max(1, round(job.num_inference_steps * denoise_strength))
+    picture = fit(image.pixels, canvas.width, canvas.height, mode)
+    call = {
+        "video": [picture] * job.num_frames,
+        # Diffusers truncates steps x strength: a value in the middle of the step is safe from rounding.
+        "strength": min(1.0, (steps + 0.5) / job.num_inference_steps),
+    }
+    details = reference_details(references, "video_to_video") | {"denoise_strength": denoise_strength}
+    return Way(pipe, call, steps, details)
+
+
+def require_still(references: Sequence[ReferenceImage]) -> None:
+    """Raises `BadJob` for what only VACE can follow: an end frame, and more than one reference."""
+    roles = [image.reference.role for image in references]
+    if len(roles) == 1 and roles[0] != "end":
+        return
+    asked = "an end frame" if roles == ["end"] else f"{len(roles)} references ({', '.join(roles)})"
+    raise BadJob(
+        f"the job asks for {asked}, which takes WAN's VACE weights, and this pod has none ([wan] vace in models.toml); "
+        "send one start frame, or one style, composition or character reference",
+        field=references[-1].reference.field,
+    )
+
+
+def reference_details(references: Sequence[ReferenceImage], method: str) -> dict[str, Any]:
+    """What the result says about its references; a job with one has it in plain keys, too."""
+    methods = [
+        {"type": image.reference.role, "method": method, "strength": image.reference.strength} for image in references
+    ]
+    details: dict[str, Any] = {"reference_methods": methods}
+    if len(methods) == 1:
+        details |= {f"reference_{key}": value for key, value in methods[0].items()}
+    return details

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ourvidz_worker.contract.catalogue import ModelFamily
-from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, MediaOptions
 from ourvidz_worker.engines.language.local_model import LocalLanguageModel
 from ourvidz_worker.engines.language.testcard import TestCardLanguageModel
+from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, MediaOptions
 from ourvidz_worker.engines.tiny import models as tiny
 from ourvidz_worker.engines.volume.converted import prefer_copies
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, QwenModel

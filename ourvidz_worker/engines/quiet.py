@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import diffusers
 import transformers
 
 
@@ -15,9 +14,16 @@ def quieten_model_libraries() -> None:
 
     To be called before their models are imported, because some speak while they are.
     """
-    for logging in (diffusers.utils.logging, transformers.utils.logging):
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+    import diffusers  # noqa: PLC0415 - the language worker does without it
+
+    quieten_transformers()
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+
+
+def quieten_transformers() -> None:
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
 
 
 @contextmanager

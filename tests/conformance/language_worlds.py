@@ -81,8 +81,8 @@ class LanguageWorld:
 def local_world(cache_dir: Path) -> Iterator[LanguageWorld]:
     model = LocalLanguageModel(MODELS.qwen, cache_dir, lambda: ensure_built(cache_dir, "qwen"))
     asyncio.run(model.load())
-    assert model._loaded is not None
-    yield LanguageWorld(lambda: model, model._loaded.tokenizer, model._loaded.model)
+    assert model._chat is not None
+    yield LanguageWorld(lambda: model, model._chat.tokenizer, model._chat.model)
     asyncio.run(model.close())
 
 

@@ -25,8 +25,9 @@ assert not (heavy | {"numpy", "av", "PIL"}) & set(sys.modules), "importing the m
 models = model_config.parse_models(Path("configs/models.toml").read_text())
 weights.missing_weights(models, Path("nowhere"), "wan")
 assembly.assemble("wan", selection="testcard", models=models, models_dir=Path(), cache_dir=Path(), prompts={})
-assembly.assemble_language(selection="testcard", models=models, models_dir=Path(), cache_dir=Path())
-assert not heavy & set(sys.modules), "assembling the test card"
+for selection in ("testcard", "tiny", "real"):
+    assembly.assemble_language(selection=selection, models=models, models_dir=Path(), cache_dir=Path())
+assert not heavy & set(sys.modules), "assembling the test card and any language model"
 """
 
 

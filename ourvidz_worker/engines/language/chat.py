@@ -1,0 +1,93 @@
+"""A chat model on transformers, as its own thread knows it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList, TextStreamer
+
+from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
+from ourvidz_worker.engines.volume.model_config import QwenModel
+from ourvidz_worker.ports import Message
+
+
+class Chat:
+    """Raises `OutOfMemory`, `PoisonedContext`, or `ConfigurationError` when the machine lacks the device."""
+
+    def __init__(self, config: QwenModel, folder: Path) -> None:
+        """Read tokenizer and weights from a folder."""
+        self._name = config.model_name
+        with classified_errors(self._name):
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_named(config.dtype), local_files_only=True)
+            self.model = model.to(device_named(config.device)).eval()
+
+    def say(
+        self,
+        messages: Sequence[Message],
+        *,
+        seed: int,
+        max_new_tokens: int,
+        temperature: float,
+        top_p: float,
+        hear: Callable[[str], None],
+        stopped: threading.Event,
+    ) -> None:
+        """Answer in pieces to `hear`, until the answer ends or `stopped` is set."""
+        device = self.model.device
+        tokens = self.tokenizer.apply_chat_template(
+            [_without_marks(message, self.tokenizer) for message in messages],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+        ).to(device)
+        # generate() takes no generator: the seed is global, so the other random numbers are put back.
+        with (
+            classified_errors(self._name),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        ):
+            torch.manual_seed(seed)
+            self.model.generate(
+                **tokens,
+                max_new_tokens=max_new_tokens,
+                do_sample=True,
+                temperature=temperature,
+                top_p=top_p,
+                streamer=_Voice(self.tokenizer, hear),
+                stopping_criteria=StoppingCriteriaList([_StopWhenSet(stopped)]),
+            )
+
+
+def _without_marks(message: Message, tokenizer: Any) -> Message:
+    """A prompt is words: the marks that divide a conversation into turns may not stand in it as marks."""
+    content = message["content"]
+    for mark in tokenizer.get_added_vocab():
+        content = content.replace(mark, f"{mark[0]} {mark[1:]}")
+    return {"role": message["role"], "content": content}
+
+
+class _Voice(TextStreamer):  # type: ignore[misc]  # transformers ships no types
+    """Says each word when it is complete."""
+
+    def __init__(self, tokenizer: Any, hear: Callable[[str], None]) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._hear = hear
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - transformers' own signature
+        if text:
+            self._hear(text)
+
+
+class _StopWhenSet(StoppingCriteria):  # type: ignore[misc]  # transformers ships no types
+    """Ends a generation before its next token once the event is set."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:  # noqa: ARG002
+        return torch.full((input_ids.shape[0],), self._event.is_set(), dtype=torch.bool, device=input_ids.device)

@@ -18,6 +18,7 @@ _CONNECT_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE = 10.0
 _COME_BACK_LATER = 503
+_SEEDS = 2**53  # JSON carries no larger whole number safely; a job's seed may be larger
 
 
 class EnhancerClient:
@@ -46,7 +47,7 @@ class EnhancerClient:
             "job_type": job_type.name,
             "format": job_type.media,
             "quality": job_type.quality,
-            "seed": seed,
+            "seed": seed % _SEEDS,
         }
         answer = await self.ask(question, time_limit=time_limit)
         metadata = answer.get("enhancement_metadata")

@@ -35,6 +35,7 @@ def enhance(
     patient: bool = True,
     time_limit: float = 60.0,
     times: int = 1,
+    seed: int = 7,
 ) -> tuple[str, httpx.Request]:
     """The answer to the last of so many calls on one client, and what was asked."""
 
@@ -43,8 +44,8 @@ def enhance(
         try:
             for _ in range(times - 1):
                 with pytest.raises(EnhancementFailed):
-                    await client.enhance(PROMPT, JOB_TYPE, seed=7, time_limit=time_limit)
-            return await client.enhance(PROMPT, JOB_TYPE, seed=7, time_limit=time_limit)
+                    await client.enhance(PROMPT, JOB_TYPE, seed=seed, time_limit=time_limit)
+            return await client.enhance(PROMPT, JOB_TYPE, seed=seed, time_limit=time_limit)
         finally:
             await client.close()
 
@@ -71,6 +72,11 @@ def test_a_question_names_the_job_type_and_the_seed_and_carries_the_token() -> N
     }
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
     assert TOKEN not in str(request.url)
+
+
+def test_a_seed_that_json_does_not_carry_is_made_smaller_always_the_same_way() -> None:
+    _, request = enhance([ENHANCED], seed=2**62 + 7)
+    assert json.loads(request.content)["seed"] == 7
 
 
 @pytest.mark.parametrize("trouble", [NOBODY, httpx.ReadError("cut off"), BUSY], ids=["nobody", "cut off", "busy"])

@@ -81,7 +81,7 @@ async def _submit(orders: Sequence[Order], arguments: argparse.Namespace, catalo
         try:
             if arguments.wait and queued:
                 seconds = arguments.timeout or SECONDS_PER_JOB * len(queued)
-                await _wait(queued, product, seconds, quiet=len(submissions) == 1)
+                await _wait(queued, product, seconds)
         finally:
             _tell(submissions, as_json=arguments.json)
     fine = all(item.completed if arguments.wait else item.job for item in submissions)
@@ -116,10 +116,10 @@ async def _queue(submissions: Sequence[Submission], product: Product) -> None:
             return
 
 
-async def _wait(queued: Mapping[str, Submission], product: Product, seconds: float, *, quiet: bool) -> None:
+async def _wait(queued: Mapping[str, Submission], product: Product, seconds: float) -> None:
     with closing(ProgressLine()) as line:
         try:
-            rows = await follow(product, list(queued), seconds=seconds, seen=(lambda _: None) if quiet else line.show)
+            rows = await follow(product, list(queued), seconds=seconds, seen=line.show)
         except ProductRefused as error:
             raise ProductRefused(f"what was queued cannot be looked at: {error}") from error
     for job_id, row in rows.items():

@@ -48,7 +48,8 @@ class ProgressLine:
 
     def show(self, rows: Rows) -> None:
         counts = Counter(str(row["status"]) for row in rows.values())
-        line = f"{len(rows)} jobs: " + ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        line = f"{len(rows)} {'job' if len(rows) == 1 else 'jobs'}: {told}"
         if line == self._told:
             return
         self._told = line

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
-from httpx import HTTPError
-from supabase import AsyncClient, AuthError, FunctionsError, PostgrestAPIError, acreate_client
+from httpx import AsyncClient as AsyncHttpClient
+from httpx import HTTPError, Timeout
+from supabase import AsyncClient, AsyncClientOptions, AuthError, FunctionsError, PostgrestAPIError, acreate_client
 
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.cli.submit.orders import Order
@@ -23,6 +24,8 @@ REQUIRED = {
     "OURVIDZ_USER_PASSWORD": "the account's password",
 }
 _SECRETS = ("SUPABASE_ANON_KEY", "OURVIDZ_USER_PASSWORD")
+_CONNECT_SECONDS = 10.0
+_SECONDS = 150.0  # as long as the product's functions may run
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w.-]+")
 
 
@@ -70,12 +73,14 @@ class Product:
 @asynccontextmanager
 async def signed_in(catalogue: Catalogue) -> AsyncIterator[Product]:
     """Raises as the calls of `Product` do."""
-    with _told():
-        client = await acreate_client(os.environ["SUPABASE_URL"], os.environ["SUPABASE_ANON_KEY"])
-        await client.auth.sign_in_with_password(
-            {"email": os.environ["OURVIDZ_USER_EMAIL"], "password": os.environ["OURVIDZ_USER_PASSWORD"]}
-        )
-    yield Product(client, catalogue)
+    async with AsyncHttpClient(timeout=Timeout(_SECONDS, connect=_CONNECT_SECONDS)) as http:
+        with _told():
+            options = AsyncClientOptions(httpx_client=http)
+            client = await acreate_client(os.environ["SUPABASE_URL"], os.environ["SUPABASE_ANON_KEY"], options)
+            await client.auth.sign_in_with_password(
+                {"email": os.environ["OURVIDZ_USER_EMAIL"], "password": os.environ["OURVIDZ_USER_PASSWORD"]}
+            )
+        yield Product(client, catalogue)
 
 
 def without_tokens(text: str) -> str:

@@ -1,0 +1,37 @@
+"""A real language worker whose test card takes its time: `python -m tests.support.troubled_qwen qwen`.
+
+Each answer takes `ANSWER_SECONDS`, and says so on standard error when it begins and when it was stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+from unittest.mock import patch
+
+import structlog
+
+from ourvidz_worker.cli.main import main
+from ourvidz_worker.engines.language import testcard
+from ourvidz_worker.ports import Message
+
+
+class SlowLanguageModel(testcard.TestCardLanguageModel):
+    async def answer(self, messages: Sequence[Message], **options: Any) -> AsyncGenerator[str, None]:
+        log = structlog.get_logger()
+        log.info("answer_begun")
+        try:
+            await asyncio.sleep(float(os.environ["ANSWER_SECONDS"]))
+        except asyncio.CancelledError:
+            log.info("answer_stopped")
+            raise
+        async for piece in super().answer(messages, **options):
+            yield piece
+
+
+if __name__ == "__main__":
+    with patch.object(testcard, "TestCardLanguageModel", SlowLanguageModel):
+        sys.exit(main())

@@ -36,6 +36,7 @@ from ourvidz_worker.runtime.language.service import PromptService
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 EVENT_STREAM = "text/event-stream"
+STORYBOARD_PATIENCE = 5  # times the limit: a storyboard is as long as many prompts
 NOBODY_LISTENS = 499
 
 
@@ -47,7 +48,8 @@ def build_app(
     catalogue: Catalogue,
     on_restart: Callable[[Restart], None],
 ) -> Starlette:
-    """The language worker over HTTP; `time_limit` bounds one request, in seconds, its wait included.
+    """The language worker over HTTP; `time_limit` bounds one request, in seconds, its wait included, and a
+    storyboard at `STORYBOARD_PATIENCE` times that.
 
     `on_restart` hears of an error after which the process cannot go on.
     """
@@ -112,7 +114,7 @@ class _LanguageWorker:
             self._service.storyboard(
                 asked.script,
                 asked.job_type,
-                time_limit=self._time_limit,
+                time_limit=self._time_limit * STORYBOARD_PATIENCE,
                 scenes=asked.scenes,
                 seed=asked.seed,
                 language=asked.language,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,8 @@ LIBRARIES = ("httpx", "upstash-redis", "supabase", "numpy", "pillow", "av")
 
 def provenance(module: str) -> dict[str, Any]:
     """Command line, moment, versions and machine."""
-    redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=False).stdout
+    server = shutil.which("redis-server")
+    redis = server and subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout
@@ -34,7 +36,7 @@ def provenance(module: str) -> dict[str, Any]:
             "ourvidz_worker": __version__,
             "commit": commit.strip() or None,
             "python": platform.python_version(),
-            "redis": redis.strip(),
+            "redis": redis,
             **{name: version(name) for name in LIBRARIES},
         },
         "machine": f"{platform.system()} {platform.machine()}",

@@ -24,6 +24,7 @@ _CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 30.0
 _LONGEST_LINE = 1024 * 1024  # bytes
 _LONGEST_ANSWER = 4 * 1024 * 1024
+_SEEDS = 2**32  # llama.cpp keeps them in so many bits
 # The marks that divide turns for Qwen and Llama 3, Gemma, Mistral and Llama 2; servers take them for marks everywhere.
 _MARKS = re.compile(r"<(?=\||/?(?:s|start_of_turn|end_of_turn|bos|eos|think)>)|\[(?=/?INST\])")
 
@@ -75,7 +76,7 @@ class OpenAILanguageModel:
         question = {
             "model": self._name,
             "messages": [_without_marks(message) for message in messages],
-            "seed": seed,
+            "seed": seed % _SEEDS,
             "max_tokens": max_new_tokens,
             "temperature": temperature,
             "top_p": top_p,

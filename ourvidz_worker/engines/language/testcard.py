@@ -41,7 +41,7 @@ class TestCardLanguageModel:
 
 def _scenes(script: str, task: str) -> str:
     """As many scenes as the task names exactly, or one for each sentence."""
-    sentences = [sentence.strip() for sentence in SENTENCE.findall(script)][:12]
+    sentences = [sentence.strip() for sentence in SENTENCE.findall(script)][:12] or [script]
     exactly = re.search(r"exactly (\d+)", task)
     count = int(exactly[1]) if exactly else len(sentences)
     scenes = [

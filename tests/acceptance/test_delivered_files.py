@@ -40,6 +40,7 @@ def environment(backend: RunningBackend, identity: Identity, tmp_path: Path) -> 
     return {
         **backend.environment(),
         **QUICK,
+        "OURVIDZ_CALLBACK_PROFILE": "2026-02",
         "OURVIDZ_SPOOL": str(tmp_path / "spool"),
         "OURVIDZ_C2PA_CERTIFICATE": str(certificate),
         "OURVIDZ_C2PA_KEY": str(key),
@@ -97,7 +98,7 @@ def test_pictures_are_signed_and_have_thumbnails_where_the_bucket_takes_them(
 def test_a_video_over_its_buckets_limit_is_delivered_smaller(
     backend: RunningBackend, environment: dict[str, str], identity: Identity
 ) -> None:
-    limit = 100_000
+    limit = 25_000
     set_bucket(backend, "video_fast", file_size_limit=limit)
     with RunningCommand(["-m", "ourvidz_worker", "wan"], environment):
         row, (file,) = delivered(backend, "video_fast")

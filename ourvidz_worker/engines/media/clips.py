@@ -17,7 +17,7 @@ from ourvidz_worker.engines.media.provenance import MP4_BOX, SOFTWARE
 if TYPE_CHECKING:
     from ourvidz_worker.ports import Pixels
 
-_PRESET = {"preset": "fast"}
+_PRESET = {"preset": "fast", "qmax": "48"}  # of 51: coarser, and a moving picture is blocks
 _CONSTANT_QUALITY = {"crf": "18"}
 
 
@@ -33,11 +33,6 @@ class Clip:
     def seconds(self) -> float:
         return len(self.frames) / self.fps
 
-    @property
-    def pixels_per_second(self) -> int:
-        height, width = self.frames.shape[1:3]
-        return height * width * self.fps
-
     def write(self, path: Path) -> None:
         """In the quality that is meant for everybody."""
         self._write(path, _CONSTANT_QUALITY)
@@ -47,7 +42,10 @@ class Clip:
         self._encode(os.devnull, "null", {"b": str(bit_rate), "flags": "+pass1", "passlogfile": str(notes)})
 
     def write_at(self, bit_rate: int, notes: Path, path: Path) -> None:
-        """The second pass, in bits per second of about the rate that was learned for."""
+        """The second pass, in bits per second of about the rate that was learned for.
+
+        Raises av's `ExternalError` for a rate that the coarsest bearable quality would exceed.
+        """
         self._write(path, {"b": str(bit_rate), "flags": "+pass2", "passlogfile": str(notes)})
 
     def _write(self, path: Path, options: Mapping[str, str]) -> None:

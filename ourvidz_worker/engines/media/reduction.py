@@ -13,7 +13,6 @@ from ourvidz_worker.engines.media.clips import Clip
 
 _TRIES = 4
 _MARGIN = 0.95
-_LEAST_BITS_PER_PIXEL = 0.02  # below that a moving picture is blocks
 
 
 def reduced(clip: Clip, path: Path, limit_bytes: int, finish: Callable[[Path], None]) -> bool:
@@ -23,13 +22,9 @@ def reduced(clip: Clip, path: Path, limit_bytes: int, finish: Callable[[Path], N
     """
     draft = path.with_name(f"reduced-{path.name}")
     bit_rate = _MARGIN * limit_bytes * 8 / clip.seconds
-    least = _LEAST_BITS_PER_PIXEL * clip.pixels_per_second
     with TemporaryDirectory(dir=path.parent) as folder, contextlib.suppress(av.error.ExternalError):
-        # The suppressed error is x264's, for a rate that its coarsest quality would exceed.
         notes = Path(folder) / "passes"
         for number in range(_TRIES):
-            if bit_rate < least:
-                break
             if number == 0:
                 clip.learn(int(bit_rate), notes)
             clip.write_at(int(bit_rate), notes, draft)

@@ -24,7 +24,7 @@ from ourvidz_worker.cli.chosen import chosen_files
 from ourvidz_worker.cli.language_check import language_findings
 from ourvidz_worker.cli.wiring import Configuration, read_configuration
 from ourvidz_worker.engines.assembly import NO_DEMO_MODELS
-from ourvidz_worker.engines.volume.weights import missing_weights
+from ourvidz_worker.engines.volume.weights import missing_adapters, missing_weights
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.settings import QwenSettings, Settings, pod_settings, read_settings
 from ourvidz_worker.supervisor.gpu import gpu_memory
@@ -126,6 +126,9 @@ def _models(settings: QwenSettings, configuration: Configuration) -> Iterator[Di
             yield Diagnosis("models", Finding(ok=False, sentence=sentence, cure=cure))
         if not problems:
             yield Diagnosis("models", Finding(ok=True, sentence=f"the weights of the {family} worker are in place"))
+        for problem in missing_adapters(configuration.models, settings.models_dir, family):
+            sentence, _, cure = problem.partition("; ")
+            yield Diagnosis("models", Finding(ok=False, sentence=sentence, cure=cure), fatal=False)
 
 
 def _disk(settings: QwenSettings) -> Iterator[Diagnosis]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ourvidz_worker import __version__
+from ourvidz_worker.cli.models.parser import add_models
 from ourvidz_worker.cli.queue.parser import add_queue
 from ourvidz_worker.control import ExitCode
 from ourvidz_worker.errors import ConfigurationError
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_replay(commands)
     _add_demo(commands)
     add_queue(commands)
+    add_models(commands)
     doctor = _command(commands, "doctor", "doctor", "check what a worker needs, with a cure for each finding")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     return parser

@@ -99,7 +99,9 @@ def span(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    return f"{count} B" if count < 10_000 else f"{count / 1e6:.2f} MB"
+    if count < 10_000:
+        return f"{count} B"
+    return f"{count / 1e6:.2f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
 
 
 def _shown(character: str, encoding: str) -> str:

@@ -33,6 +33,11 @@ class Piece:
     def label(self) -> str:
         return f"[{self.part}] {self.key}"
 
+    @property
+    def fetching(self) -> str:
+        """What a person does to get it from its source."""
+        return f"run `ourvidz-worker models fetch {self.name}`"
+
 
 def all_pieces(models: ModelsConfig, models_dir: Path) -> list[Piece]:
     """In the order of the file; keys that are not set ask for nothing."""

@@ -222,7 +222,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 def _absent(piece: Piece, path: Path) -> str:
     elsewhere = "set OURVIDZ_MODELS_DIR or the key to where they are"
-    cure = f"put the weights there, or {elsewhere}" if piece.source is None else f"{_fetch(piece)}, or {elsewhere}"
+    cure = f"put the weights there, or {elsewhere}" if piece.source is None else f"{piece.fetching}, or {elsewhere}"
     return _sentence(piece, path, "does not exist", cure)
 
 
@@ -231,11 +231,7 @@ def _damaged(piece: Piece, path: Path, damage: DamagedFile) -> str:
 
 
 def _again(piece: Piece) -> str:
-    return "copy it again" if piece.source is None else _fetch(piece)
-
-
-def _fetch(piece: Piece) -> str:
-    return f"run `ourvidz-worker models fetch {piece.name}`"
+    return "copy it again" if piece.source is None else piece.fetching
 
 
 def _sentence(piece: Piece, path: Path, problem: str, cure: str) -> str:

@@ -1,0 +1,1 @@
+"""The `models` command: weights on the volume, and where they come from."""

@@ -38,7 +38,3 @@ def centred(picture: Image.Image, width: int, height: int, filling: int | tuple[
     canvas = Image.new(picture.mode, (width, height), filling)
     canvas.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2))
     return canvas
-
-
-def cover_crop(pixels: Pixels, width: int, height: int) -> Image.Image:
-    return fit(pixels, width, height, "crop")

@@ -1,37 +1,42 @@
 """How strongly a reference picture steers a generation: the one place for the mapping.
 
-Both families start from the noised reference instead of pure noise (img2img for SDXL, video-to-video for WAN)
-and run only the last part of the denoising:
+`reference_strength` runs from 0.1 (little influence) to 1.0 (strong), in the same direction for every method:
 
-    denoising strength = 1 - reference strength
+    IP-Adapter                attention scale = strength
+    ControlNet, VACE          conditioning scale = strength
+    img2img, video-to-video   denoising strength = 1 - strength
 
-so a strength of 0.7 keeps much of the picture and repaints the last 30 % of the steps. At least one step is run.
+The last two start from the noised picture instead of pure noise and run only the last part of the denoising, so a
+strength of 0.7 keeps much of the picture and repaints the last 30 % of the steps. At least one step is run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ourvidz_worker.errors import BadJob
-from ourvidz_worker.ports import GenerationRequest, ReferenceImage
+from ourvidz_worker.ports import ReferenceImage
 
 
 @dataclass(frozen=True, slots=True)
-class Steering:
-    """The references of a job and what their strength means in steps.
+class Followed:
+    """A reference picture and the method that follows it."""
 
-    Of two references the stronger one decides: its wish cannot be met with less.
-    """
-
-    references: tuple[ReferenceImage, ...]
+    image: ReferenceImage
     method: str
-    num_inference_steps: int
 
     @property
-    def reference_strength(self) -> float:
-        return max(image.reference.strength for image in self.references)
+    def strength(self) -> float:
+        return self.image.reference.strength
+
+
+@dataclass(frozen=True, slots=True)
+class Repainting:
+    """What is left to draw when a generation begins with a picture that is followed with `reference_strength`."""
+
+    reference_strength: float
+    num_inference_steps: int
 
     @property
     def denoise_strength(self) -> float:
@@ -50,29 +55,13 @@ class Steering:
         """
         return min(1.0, (self.steps + 0.5) / self.num_inference_steps)
 
-    @property
-    def details(self) -> Mapping[str, Any]:
-        return {
-            "reference_method": self.method,
-            "reference_type": "+".join(image.reference.role for image in self.references),
-            "reference_strength": self.reference_strength,
-            "denoise_strength": self.denoise_strength,
-        }
 
-
-def steering(request: GenerationRequest, method: str) -> Steering | None:
-    """What the request's references ask for, or None without any.
-
-    Raises `BadJob` for more than one picture, except for a clip's start and end.
-    """
-    job, references = request.job, request.references
-    if not references:
-        return None
-    roles = [image.reference.role for image in references]
-    if len(references) > 1 and not (job.is_video and roles == ["start", "end"]):
-        raise BadJob(
-            f"the job carries {len(references)} references ({', '.join(roles)}) where {job.type.name} takes "
-            + ("one, or a start and an end" if job.is_video else "one"),
-            field=references[1].reference.field,
-        )
-    return Steering(references, method, job.num_inference_steps)
+def reference_details(followed: Sequence[Followed]) -> dict[str, Any]:
+    """What the result says about its references; a job with one has it in plain keys, too."""
+    methods = [
+        {"type": each.image.reference.role, "method": each.method, "strength": each.strength} for each in followed
+    ]
+    details: dict[str, Any] = {"reference_methods": methods} if methods else {}
+    if len(methods) == 1:
+        details |= {f"reference_{key}": value for key, value in methods[0].items()}
+    return details

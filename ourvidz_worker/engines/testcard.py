@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ourvidz_worker.contract.job import Job
-from ourvidz_worker.engines.fitting import cover_crop
+from ourvidz_worker.engines.fitting import fit
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _card(request: GenerationRequest, seed: int, count: str) -> Image.Image:
         left, right = (job.width * edge // len(BARS) for edge in (index, index + 1))
         pen.rectangle((left, 0, right, bar_height), fill=colour)
     for index, reference in enumerate(request.references):
-        thumbnail = cover_crop(reference.pixels, job.width // 5, bar_height // 2)
+        thumbnail = fit(reference.pixels, job.width // 5, bar_height // 2, "crop")
         card.paste(thumbnail, (job.width // 40 + index * (job.width // 4), bar_height // 4))
     font = _font(job.width // 24)
     columns = 40

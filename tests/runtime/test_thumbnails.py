@@ -39,7 +39,7 @@ def fail_on(scene: Scene, troubles: Mapping[str, BaseException]) -> None:
             raise troubles[key]
         await put(bucket, key, asset)
 
-    scene.store.put = put_or_fail  # type: ignore[method-assign] - the fault of this story
+    scene.store.put = put_or_fail  # type: ignore[method-assign]
 
 
 def reported(scene: Scene) -> list[str | None]:

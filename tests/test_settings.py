@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ourvidz_worker.errors import ConfigurationError
-from ourvidz_worker.settings import Settings, _state_folder, load_settings
+from ourvidz_worker.settings import QwenSettings, Settings, _state_folder, load_settings, pod_settings, read_settings
 
 SERVICE_KEY, TOKEN, SECRET = "service-key-7f3a", "redis-token-9b21", "callback-secret-c4d8"
 NEEDED = {
@@ -161,7 +161,10 @@ def test_signed_callbacks_need_their_secret(monkeypatch: pytest.MonkeyPatch, val
 
 
 @pytest.mark.usefixtures("complete")
-@pytest.mark.parametrize(("value", "expected"), [("wan", ("wan",)), (" wan , sdxl ", ("wan", "sdxl"))])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("wan", ("wan",)), (" wan , sdxl ", ("wan", "sdxl")), ("sdxl,wan,qwen", ("sdxl", "wan", "qwen"))],
+)
 def test_workers_are_a_list(monkeypatch: pytest.MonkeyPatch, value: str, expected: tuple[str, ...]) -> None:
     monkeypatch.setenv("OURVIDZ_WORKERS", value)
     assert load_settings().workers == expected
@@ -282,6 +285,75 @@ def test_the_address_of_a_timestamp_service_is_not_repeated(monkeypatch: pytest.
     (problem,) = problems()
     assert problem.startswith("OURVIDZ_C2PA_TIMESTAMP_URL is wrong: must be the address alone")
     assert SECRET not in problem
+
+
+class TestLanguageWorker:
+    def test_a_pod_of_its_own_needs_no_backend(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OURVIDZ_WORKERS", " qwen ,")
+        assert pod_settings() is QwenSettings
+        settings = read_settings(QwenSettings)
+        assert (settings.workers, settings.qwen_token, settings.qwen_queue) == (("qwen",), None, 8)
+        assert settings.qwen_address == "http://127.0.0.1:8791"
+
+    @pytest.mark.parametrize("workers", ["", "sdxl", "wan,qwen"])
+    def test_beside_workers_that_take_jobs_it_changes_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, workers: str
+    ) -> None:
+        monkeypatch.setenv("OURVIDZ_WORKERS", workers)
+        assert pod_settings() is Settings
+
+    @pytest.mark.parametrize(
+        ("host", "address"),
+        [
+            ("0.0.0.0", "http://127.0.0.1:9000"),
+            ("::", "http://[::1]:9000"),
+            ("fd00::7", "http://[fd00::7]:9000"),
+            ("qwen.internal", "http://qwen.internal:9000"),
+        ],
+    )
+    def test_its_neighbours_reach_it(self, monkeypatch: pytest.MonkeyPatch, host: str, address: str) -> None:
+        monkeypatch.setenv("OURVIDZ_QWEN_HOST", host)
+        monkeypatch.setenv("OURVIDZ_QWEN_PORT", "9000")
+        assert read_settings(QwenSettings).qwen_address == address
+
+    @pytest.mark.usefixtures("complete")
+    def test_whoever_asks_one_needs_its_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OURVIDZ_ENHANCER_URL", "http://127.0.0.1:8791/")
+        (problem,) = problems()
+        assert problem.startswith("OURVIDZ_QWEN_TOKEN is not set: OURVIDZ_ENHANCER_URL names a qwen worker")
+        monkeypatch.setenv("OURVIDZ_QWEN_TOKEN", f" {TOKEN}\n")
+        settings = load_settings()
+        assert (settings.enhancer_url, settings.secrets[-1]) == ("http://127.0.0.1:8791", TOKEN)
+        assert not settings.own_language_model
+
+    @pytest.mark.parametrize("name", ["OURVIDZ_ENHANCER_URL", "OURVIDZ_LANGUAGE_MODEL_URL"])
+    @pytest.mark.parametrize("value", [f"https://x:{TOKEN}@x.io", f"https://x.io?key={TOKEN}", f"ftp://{TOKEN}"])
+    def test_an_address_with_a_secret_is_refused_without_repeating_it(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        monkeypatch.setenv("OURVIDZ_QWEN_TOKEN", "some token")
+        monkeypatch.setenv(name, value)
+        with pytest.raises(ConfigurationError) as caught:
+            read_settings(QwenSettings)
+        assert caught.value.problems[0].startswith(f"{name} is wrong: must be")
+        assert TOKEN not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["OURVIDZ_QWEN_TOKEN", "OURVIDZ_LANGUAGE_MODEL_KEY"])
+    def test_its_secrets_stay_out_of_every_text(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setenv(name, TOKEN)
+        settings = read_settings(QwenSettings)
+        assert settings.secrets == (TOKEN,)
+        assert TOKEN not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+        monkeypatch.setenv(name, f"{TOKEN}\nsecond line")
+        with pytest.raises(ConfigurationError) as caught:
+            read_settings(QwenSettings)
+        assert TOKEN not in str(caught.value)
+
+    @pytest.mark.parametrize("port", ["0", "65536", "high"])
+    def test_a_port_that_is_none_is_refused(self, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+        monkeypatch.setenv("OURVIDZ_QWEN_PORT", port)
+        with pytest.raises(ConfigurationError, match="OURVIDZ_QWEN_PORT is wrong"):
+            read_settings(QwenSettings)
 
 
 @pytest.mark.usefixtures("complete")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import respx
 
-from ourvidz_worker.backend.health import check_callback, check_redis, check_storage
+from ourvidz_worker.backend.health import check_callback, check_qwen, check_redis, check_storage
 from ourvidz_worker.contract.catalogue import MIB, Bucket
 
 URL = "https://project.example"
@@ -90,3 +90,31 @@ def test_the_callback_function_is_looked_for_without_calling_it(
     respx_mock.options(f"{URL}/functions/v1/job-callback").mock(side_effect=[answer])
     finding = asyncio.run(check_callback(url=URL, service_key=KEY))
     assert (finding.ok, finding.cure == "") == (ok, ok)
+
+
+@pytest.mark.parametrize(
+    ("health", "answer", "ok", "says"),
+    [
+        ({"state": "READY", "model": "tiny-qwen"}, 400, True, "answers: tiny-qwen, READY"),
+        ({"state": "READY", "model": "tiny-qwen"}, 401, False, "refuses the token"),
+        ({"state": "READY"}, 400, False, "is no qwen worker"),
+        (["READY"], 400, False, "is no qwen worker"),
+    ],
+)
+def test_a_qwen_worker_is_asked_nothing(
+    respx_mock: respx.MockRouter, health: object, answer: int, ok: object, says: str
+) -> None:
+    respx_mock.get(f"{URL}/health").mock(return_value=httpx.Response(200, json=health))
+    asked = respx_mock.post(f"{URL}/enhance").mock(return_value=httpx.Response(answer, json={}))
+    finding = asyncio.run(check_qwen(url=URL, token=KEY))
+    assert (finding.ok, says in finding.sentence, bool(finding.cure)) == (ok, True, not ok)
+    assert asked.calls.last.request.content == b"{}"
+    assert KEY not in f"{finding}"
+
+
+def test_a_qwen_worker_that_does_not_answer_is_a_finding(respx_mock: respx.MockRouter) -> None:
+    respx_mock.get(f"{URL}/health").mock(side_effect=httpx.ConnectError("refused"))
+    finding = asyncio.run(check_qwen(url=URL, token=KEY))
+    assert not finding.ok
+    assert "no qwen worker answers" in finding.sentence
+    assert "OURVIDZ_ENHANCER_URL" in finding.cure

@@ -16,19 +16,25 @@ import structlog
 
 from ourvidz_worker.cli.main import main
 from ourvidz_worker.engines.language import testcard
+from ourvidz_worker.errors import AnswerTooLate
 from ourvidz_worker.ports import Message
 
 
 class SlowLanguageModel(testcard.TestCardLanguageModel):
-    async def answer(self, messages: Sequence[Message], **options: Any) -> AsyncGenerator[str, None]:
+    async def answer(
+        self, messages: Sequence[Message], *, time_limit: float, **options: Any
+    ) -> AsyncGenerator[str, None]:
         log = structlog.get_logger()
         log.info("answer_begun")
         try:
-            await asyncio.sleep(float(os.environ["ANSWER_SECONDS"]))
+            async with asyncio.timeout(time_limit):
+                await asyncio.sleep(float(os.environ["ANSWER_SECONDS"]))
+        except TimeoutError:
+            raise AnswerTooLate(f"{self.model_name} did not answer within {time_limit:g} s") from None
         except asyncio.CancelledError:
             log.info("answer_stopped")
             raise
-        async for piece in super().answer(messages, **options):
+        async for piece in super().answer(messages, time_limit=time_limit, **options):
             yield piece
 
 

@@ -22,7 +22,7 @@ from ourvidz_worker import __version__
 from ourvidz_worker.backend.health import Finding, check_callback, check_redis, check_storage
 from ourvidz_worker.cli.chosen import chosen_files
 from ourvidz_worker.cli.language_check import language_findings
-from ourvidz_worker.cli.wiring import Configuration, read_configuration
+from ourvidz_worker.cli.wiring import Configuration, media_options, read_configuration
 from ourvidz_worker.engines.assembly import NO_DEMO_MODELS
 from ourvidz_worker.engines.volume.weights import missing_adapters, missing_weights
 from ourvidz_worker.errors import ConfigurationError
@@ -75,6 +75,7 @@ async def _examine() -> list[Diagnosis]:
         *diagnoses,
         *_models(settings, configuration),
         *_disk(settings),
+        *_signing(settings),
         *await _language(settings),
         *(await _backend(settings, configuration) if isinstance(settings, Settings) else []),
     ]
@@ -144,6 +145,20 @@ def _disk(settings: QwenSettings) -> Iterator[Diagnosis]:
             yield Diagnosis("disk", Finding(ok=False, sentence=f"{existing} has {free:.1f} GB free", cure=cure))
         else:
             yield Diagnosis("disk", Finding(ok=True, sentence=f"{folder} can be written to, {free:.0f} GB free"))
+
+
+def _signing(settings: QwenSettings) -> Iterator[Diagnosis]:
+    signing = media_options(settings).signing if isinstance(settings, Settings) else None
+    if signing is None:
+        return
+    from ourvidz_worker.engines.media.signing import ManifestSigner  # noqa: PLC0415 - brings a native library
+
+    try:
+        ManifestSigner(signing)
+    except ConfigurationError as error:
+        yield from _problems("signing", error, _ENVIRONMENT_CURE)
+    else:
+        yield Diagnosis("signing", Finding(ok=True, sentence=f"files can be signed with {signing.certificate}"))
 
 
 def _nearest_existing(folder: Path) -> Path:

@@ -53,7 +53,11 @@ def delivered(backend: RunningBackend, name: str) -> tuple[dict[str, Any], list[
     payload: Mapping[str, Any] = json.loads((PAYLOADS / f"{name}.json").read_text())
 
     def row() -> dict[str, Any]:
-        found = backend.backend.job(job_id)
+        async def look() -> dict[str, Any] | None:
+            # On the server's own loop, so that no callback is half recorded.
+            return backend.backend.job(job_id)
+
+        found = backend.run(look())
         assert found is not None
         return found
 
@@ -117,3 +121,8 @@ def test_a_certificate_that_cannot_sign_keeps_the_worker_from_starting(environme
     assert result.returncode == 78
     assert "cannot sign" in result.stderr
     assert environment["OURVIDZ_C2PA_CERTIFICATE"] in result.stderr
+    findings = json.loads(run_command("doctor", "--json", environment=environment).stdout)["findings"]
+    (problem,) = [finding for finding in findings if finding["area"] == "signing"]
+    assert (problem["ok"], problem["fatal"]) == (False, True)
+    assert problem["finding"].endswith("cannot sign")
+    assert problem["cure"].startswith("give a PEM chain")

@@ -82,7 +82,7 @@ class ManifestSigner:
         except C2paError as error:
             raise ConfigurationError(
                 f"OURVIDZ_C2PA_CERTIFICATE {self._signing.certificate} with OURVIDZ_C2PA_KEY {self._signing.key} and "
-                f"OURVIDZ_C2PA_ALGORITHM {self._signing.algorithm} cannot sign ({error}): {_NEEDS}"
+                f"OURVIDZ_C2PA_ALGORITHM {self._signing.algorithm} cannot sign: {_NEEDS} (the reason: {error})"
             ) from None
 
 

@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from transformers import UMT5EncoderModel
 
 from ourvidz_worker.engines.volume.kinds import Kind, kind_of_tensors
-from ourvidz_worker.engines.volume.safetensors_header import DamagedFile, Tensor, Tensors, read_tensors
-from ourvidz_worker.engines.wan.filling import Misfit, check_fit, empty_model, fill
+from ourvidz_worker.engines.volume.safetensors_header import DamagedFile, Tensor
+from ourvidz_worker.engines.wan.filling import Misfit, empty_model, fill
 from ourvidz_worker.engines.wan.layouts import check_whole
 from ourvidz_worker.errors import ConfigurationError
 
@@ -66,28 +66,14 @@ class Component:
     def load(self, files: Files, dtype: torch.dtype) -> Any:
         """Raises `ConfigurationError` with the file and the cure when it is damaged or another model's."""
         weights = {name: weight for path in files.paths for name, weight in _weights(path, files.key).items()}
-        model = empty_model(self.model_class, files.config)
+        cure = f"put {self.kind} there"
+        found = kind_of_tensors({name: Tensor(str(one.dtype), tuple(one.shape)) for name, one in weights.items()})
+        if found not in (self.kind, Kind.UNKNOWN):
+            raise _refusal(files.place, f"looks like {found}", files.key, cure)
         try:
-            return fill(model, self.rename(dict(weights)), dtype)
+            return fill(empty_model(self.model_class, files.config), self.rename(dict(weights)), dtype)
         except Misfit as misfit:
-            tensors = {name: Tensor(str(weight.dtype), tuple(weight.shape)) for name, weight in weights.items()}
-            raise self._refusal(files, tensors, misfit) from misfit
-
-    def check(self, files: Files) -> None:
-        """As `load` would raise, from the first bytes of `.safetensors` files alone."""
-        tensors = {name: tensor for path in files.paths for name, tensor in _header(path, files.key).items()}
-        model = empty_model(self.model_class, files.config)
-        try:
-            check_fit(model, self.rename({name: tensor.shape for name, tensor in tensors.items()}))
-        except Misfit as misfit:
-            raise self._refusal(files, tensors, misfit) from misfit
-
-    def _refusal(self, files: Files, tensors: Tensors, misfit: Misfit) -> ConfigurationError:
-        found = kind_of_tensors(tensors)
-        known = found not in (self.kind, Kind.UNKNOWN)
-        return _refusal(
-            files.place, f"looks like {found}" if known else str(misfit), files.key, f"put {self.kind} there"
-        )
+            raise _refusal(files.place, str(misfit), files.key, cure) from misfit
 
 
 def renamed_text_encoder(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -108,14 +94,12 @@ VACE = Component(Kind.WAN_VACE, WanVACETransformer3DModel, convert_wan_transform
 VACE_OF_DIFFUSERS = Component(Kind.WAN_VACE, WanVACETransformer3DModel, as_they_are)
 
 
-def _header(path: Path, key: str) -> Tensors:
-    _require_whole(path, key)
-    return read_tensors(path)
-
-
 def _weights(path: Path, key: str) -> Mapping[str, torch.Tensor]:
     """The tensors of a file, mapped into memory and read when they are used."""
-    _require_whole(path, key)
+    try:
+        check_whole(path)
+    except DamagedFile as damage:
+        raise _refusal(path, str(damage), key, "copy it again") from damage
     if path.suffix == ".safetensors":
         return load_file(path)
     try:
@@ -125,13 +109,6 @@ def _weights(path: Path, key: str) -> Mapping[str, torch.Tensor]:
     if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
         raise _refusal(path, "is no table of tensors", key, "copy it again")
     return weights
-
-
-def _require_whole(path: Path, key: str) -> None:
-    try:
-        check_whole(path)
-    except DamagedFile as damage:
-        raise _refusal(path, str(damage), key, "copy it again") from damage
 
 
 def _refusal(path: Path, problem: str, key: str, cure: str) -> ConfigurationError:

@@ -71,10 +71,16 @@ class Conditions:
         """
         strongest = max((image.reference.strength for image in self._pictures), default=None)
         first, last = (None if frame is None else frame.reference.strength for frame in (self._start, self._end))
-        first, last = first or strongest or last, last or strongest or first
-        assert first is not None
-        assert last is not None
+        ramp = torch.linspace(_known(first, strongest, last), _known(last, strongest, first), latent_frames)
         # The pipeline puts each reference picture before those it already has.
         pictures = [image.reference.strength for image in reversed(self._pictures)]
-        frames = torch.cat([torch.tensor(pictures), torch.linspace(first, last, latent_frames)])
-        return frames.repeat_interleave(tokens_per_frame).view(1, -1, 1).expand(layers, -1, -1)
+        return (
+            torch.cat([torch.tensor(pictures), ramp])
+            .repeat_interleave(tokens_per_frame)
+            .view(1, -1, 1)
+            .expand(layers, -1, -1)
+        )
+
+
+def _known(*strengths: float | None) -> float:
+    return next(strength for strength in strengths if strength is not None)

@@ -65,7 +65,7 @@ class WanEngine:
         return self._model.model_name
 
     def load(self) -> None:
-        """VACE is loaded by the first job that needs it; whether it can be shows here."""
+        """VACE is loaded by the first job that needs it."""
         self._ready()
 
     def memory(self) -> GpuMemory | None:
@@ -108,7 +108,6 @@ class WanEngine:
     def _ready(self) -> LoadedWan:
         if self._loaded is None:
             self._prepare()
-            self._vace.check()
             pipe = load_wan(self._model, self._models_dir)
             self._loaded = LoadedWan(pipe, video_to_video(pipe), EmbeddingCache(partial(encode_text, pipe)))
         return self._loaded

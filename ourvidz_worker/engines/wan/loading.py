@@ -17,7 +17,7 @@ from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import components, layouts
 from ourvidz_worker.engines.wan.components import Component, Files
 from ourvidz_worker.engines.wan.schedulers import flow_scheduler
-from ourvidz_worker.errors import ConfigurationError, WorkerError
+from ourvidz_worker.errors import AdapterUnusable, ConfigurationError, WorkerError
 
 PROMPT_TOKENS = 512  # the length WAN was trained with; encode_prompt alone would pad to 226
 
@@ -54,6 +54,10 @@ def _from_diffusers(model: WanModel, models_dir: Path) -> WanPipeline:
 
 def _from_original(model: WanModel, models_dir: Path) -> WanPipeline:
     path, configs = models_dir / model.path, _configs(model, models_dir)
+    if findings := list(layouts.original_findings(path)):
+        raise ConfigurationError(
+            [f"{file} {finding} ([wan] path in models.toml); copy it again" for file, finding in findings]
+        )
 
     def loaded(component: Component, file: str, config: str, dtype: str) -> Any:
         return component.load(Files((path / file,), configs / config, "[wan] path"), dtype_named(dtype))
@@ -68,17 +72,20 @@ def _from_original(model: WanModel, models_dir: Path) -> WanPipeline:
 
 
 def load_vace(model: WanModel, models_dir: Path) -> WanVACETransformer3DModel:
-    """VACE's transformer on its device; raises as `load_wan`."""
+    """VACE's transformer on its device.
+
+    Raises `AdapterUnusable` when what lies there is damaged or no VACE model, and `OutOfMemory` as `load_wan`.
+    """
     device = device_named(model.device)
     component, files = _vace(model, models_dir)
-    require_headroom(device, sum(loaded_bytes(path, model.dtype) for path in files.paths), "WAN's VACE")
-    return component.load(files, dtype_named(model.dtype)).to(device)
-
-
-def check_vace(model: WanModel, models_dir: Path) -> None:
-    """Raises `ConfigurationError` when what lies there is damaged or no VACE model, without loading it."""
-    component, files = _vace(model, models_dir)
-    component.check(files)
+    try:
+        transformer = component.load(files, dtype_named(model.dtype))
+    except ConfigurationError as error:
+        raise AdapterUnusable(str(error)) from error
+    except (OSError, ValueError, TypeError) as error:  # what a configuration that is none leads to
+        raise AdapterUnusable(f"{files.place} cannot be loaded: {type(error).__name__}: {error}") from error
+    require_headroom(device, transformer.get_memory_footprint(), "WAN's VACE")
+    return transformer.to(device)
 
 
 def has_vace(model: WanModel, models_dir: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from diffusers import WanPipeline, WanVACEPipeline
 
 from ourvidz_worker.engines.volume.model_config import WanModel
-from ourvidz_worker.engines.wan.loading import check_vace, has_vace, load_vace, vace_pipeline
+from ourvidz_worker.engines.wan.loading import has_vace, load_vace, vace_pipeline
 
 
 class VaceStore:
@@ -25,11 +25,6 @@ class VaceStore:
     def available(self) -> bool:
         return has_vace(self._model, self._models_dir)
 
-    def check(self) -> None:
-        """Raises `ConfigurationError` for weights that are there and could not be loaded."""
-        if self.available:
-            check_vace(self._model, self._models_dir)
-
     @contextmanager
     def reserved(self, *, needed: bool) -> Iterator[None]:
         """While a job that needs it is drawn, it is not evicted."""
@@ -40,6 +35,7 @@ class VaceStore:
             self._needed = False
 
     def pipe(self, plain: WanPipeline) -> WanVACEPipeline:
+        """Raises `AdapterUnusable` for weights that are no VACE model, and `OutOfMemory`."""
         if self._pipe is None:
             self._pipe = vace_pipeline(plain, load_vace(self._model, self._models_dir))
         return self._pipe

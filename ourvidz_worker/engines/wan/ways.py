@@ -1,10 +1,7 @@
 """The ways in which a WAN job is drawn: from its prompt alone, through VACE, or from a still.
 
-`reference_strength` runs in the same direction for all, from 0.1 (little) to 1.0 (strong). For VACE it is the
-conditioning scale. From a still, the generation begins with the noised picture in the place of every frame and runs
-only the last part of its steps, so that a strength of 0.7 repaints the last 30 % of them, and at least one:
-
-    denoising strength = 1 - reference strength
+Where VACE's weights are missing, a single picture can be followed all the same: the generation begins with it, noised,
+in the place of every frame. How strength is meant in each way, `engines/steering.py` says.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ from typing import Any
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.fitting import Fit, fit
+from ourvidz_worker.engines.steering import Followed, Repainting, reference_details
 from ourvidz_worker.engines.wan.conditions import Conditions
 from ourvidz_worker.engines.wan.loading import spatial_grid
 from ourvidz_worker.errors import BadJob
@@ -52,7 +50,7 @@ def through_vace(pipe: Any, job: Job, references: Sequence[ReferenceImage], canv
         pipe,
         conditions.call(pipe.device) | {"conditioning_scale": scale},
         job.num_inference_steps,
-        reference_details(references, "vace"),
+        _details(references, "vace"),
         conditions.leading_frames,
     )
 
@@ -61,16 +59,11 @@ def from_a_still(pipe: Any, job: Job, references: Sequence[ReferenceImage], canv
     """Video-to-video, for a start frame or a single reference; raises as `require_still`."""
     require_still(references)
     (image,) = references
-    denoise_strength = round(1.0 - image.reference.strength, 4)
-    steps = max(1, round(job.num_inference_steps * denoise_strength))
+    repainting = Repainting(image.reference.strength, job.num_inference_steps)
     picture = fit(image.pixels, canvas.width, canvas.height, mode)
-    call = {
-        "video": [picture] * job.num_frames,
-        # Diffusers truncates steps x strength: a value in the middle of the step is safe from rounding.
-        "strength": min(1.0, (steps + 0.5) / job.num_inference_steps),
-    }
-    details = reference_details(references, "video_to_video") | {"denoise_strength": denoise_strength}
-    return Way(pipe, call, steps, details)
+    call = {"video": [picture] * job.num_frames, "strength": repainting.pipeline_strength}
+    details = _details(references, "video_to_video") | {"denoise_strength": repainting.denoise_strength}
+    return Way(pipe, call, repainting.steps, details)
 
 
 def require_still(references: Sequence[ReferenceImage]) -> None:
@@ -86,12 +79,5 @@ def require_still(references: Sequence[ReferenceImage]) -> None:
     )
 
 
-def reference_details(references: Sequence[ReferenceImage], method: str) -> dict[str, Any]:
-    """What the result says about its references; a job with one has it in plain keys, too."""
-    methods = [
-        {"type": image.reference.role, "method": method, "strength": image.reference.strength} for image in references
-    ]
-    details: dict[str, Any] = {"reference_methods": methods}
-    if len(methods) == 1:
-        details |= {f"reference_{key}": value for key, value in methods[0].items()}
-    return details
+def _details(references: Sequence[ReferenceImage], method: str) -> dict[str, Any]:
+    return reference_details([Followed(image, method) for image in references])

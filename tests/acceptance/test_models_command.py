@@ -187,6 +187,22 @@ def test_a_file_that_the_hub_refuses_does_not_stop_the_others(
     assert operator.hub.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
 
 
+def test_what_keeps_one_file_away_is_said_once(operator: Operator) -> None:
+    for file in PUBLISHED["qwen"][1]:
+        operator.hub.statuses[operator.address("qwen", file)] = [401]
+    said = operator.runs("fetch", "qwen")
+    assert said.code == 1
+    assert said.err.count("(HTTP 401): if the model is gated, accept its terms on the hub and set HF_TOKEN") == 1
+    assert len(operator.hub.asked) == 1
+
+
+def test_two_keys_with_one_file_fetch_it_once(operator: Operator) -> None:
+    models = operator.configs / "models.toml"
+    models.write_text(models.read_text().replace("[wan]", 'ip_adapter_face = "ip/adapter.safetensors"\n[wan]', 1))
+    operator.runs("fetch", "sdxl.ip_adapter", "sdxl.ip_adapter_face")
+    assert len(operator.hub.asked) == 1
+
+
 def test_what_was_fetched_may_still_be_something_else(operator: Operator) -> None:
     models = operator.configs / "models.toml"
     models.write_text(models.read_text().replace("ip/adapter.safetensors", "spare/spare.safetensors"))
@@ -292,11 +308,22 @@ def test_an_unknown_name_is_wrong_use(operator: Operator, action: str) -> None:
     assert "there is nothing called flux in models.toml: use sdxl, wan, qwen, sdxl.path, sdxl.ip_adapter" in said.err
 
 
-def test_a_wrong_address_of_the_hub_is_a_sentence(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "huggingface.co")
-    said = operator.runs("list")
-    assert said.code == 78
-    assert "HF_ENDPOINT is wrong: must begin with https:// (or http://)" in said.err
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("HF_ENDPOINT", "huggingface.co", "HF_ENDPOINT is wrong: must begin with https:// (or http://)"),
+        ("HF_ENDPOINT", f"https://me:{TOKEN}@hub", "HF_ENDPOINT is wrong: must be the address alone"),
+        ("HF_TOKEN", f"{TOKEN}\n{TOKEN}", "HF_TOKEN is wrong: holds a character that no header can carry"),
+    ],
+)
+def test_a_wrong_setting_is_a_sentence_without_its_value(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    heard = operator.runs("list")
+    assert heard.code == 78
+    assert said in heard.err
+    assert TOKEN not in heard.err
 
 
 def test_the_doctor_knows_what_can_be_fetched(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:

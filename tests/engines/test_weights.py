@@ -153,6 +153,12 @@ def test_adapters_that_are_missing_are_told_apart(models: ModelsConfig, tmp_path
     assert f"looks like {Kind.IP_ADAPTER_SD15} ([sdxl] ip_adapter in models.toml); point the key at an IP" in problem
 
 
+def test_a_file_of_another_format_is_named(models: ModelsConfig, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.ckpt").write_bytes(b"PK\x03\x04" + bytes(100))
+    ckpt = replace(models, sdxl=replace(models.sdxl, path="checkpoint.ckpt"))
+    assert "checkpoint.ckpt is no .safetensors file ([sdxl] path" in missing_weights(ckpt, tmp_path, "sdxl")[0]
+
+
 def test_a_pipeline_of_another_kind_is_named(models: ModelsConfig, tmp_path: Path) -> None:
     folder = write_wan(models, tmp_path)
     write_text(folder / "model_index.json", '{"_class_name": "WanVACEPipeline"}')

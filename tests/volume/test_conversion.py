@@ -19,9 +19,12 @@ from ourvidz_worker.engines.sdxl.loading import load_sdxl
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.engines.volume.conversion import convert
 from ourvidz_worker.engines.volume.converted import MANIFEST, Copy, copies, prefer_copies
-from ourvidz_worker.engines.volume.model_config import ModelsConfig, SdxlModel
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, SdxlModel, WanModel
+from ourvidz_worker.engines.volume.weights import missing_weights
+from ourvidz_worker.engines.wan.loading import load_wan
 from ourvidz_worker.errors import ConfigurationError
 from tests.engines.single_file import write_single_file
+from tests.engines.wan_original import write_diffusers, write_original
 
 SINGLE = SdxlModel("single", "one/model.safetensors", dtype="float16", vae_dtype="bfloat16", config="config")
 SDXL = replace(MODELS, sdxl=SINGLE)
@@ -82,6 +85,28 @@ def make_unreadable(file: Path) -> None:
     status = file.stat()
     file.write_bytes(bytes(status.st_size))
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_copy_of_wan_s_original_layout_is_bit_equal_and_preferred(tmp_path: Path) -> None:
+    model = WanModel("wan", "original", dtype="bfloat16", vae_dtype="float32", device="cpu", config="configs")
+    with torch.random.fork_rng(devices=[]):
+        write_diffusers(tmp_path / "diffusers")
+    shutil.copytree(tmp_path / "diffusers", tmp_path / "configs", ignore=shutil.ignore_patterns("*.safetensors"))
+    whole = load_wan(replace(model, path="diffusers", dtype="float32"), tmp_path)
+    write_original(whole, tmp_path / "diffusers" / "tokenizer", tmp_path / "original")
+    models = replace(MODELS, wan=model)
+    copy = only_copy(models, tmp_path)
+
+    convert(copy, models, tmp_path)
+
+    preferred = prefer_copies(models, tmp_path).wan
+    assert preferred.path == "converted/wan-original-bfloat16"
+    assert missing_weights(replace(models, wan=preferred), tmp_path, "wan", own_language_model=False) == []
+    expected, found = load_wan(model, tmp_path), load_wan(preferred, tmp_path)
+    for part in ("transformer", "vae", "text_encoder"):
+        before, after = getattr(expected, part).state_dict(), getattr(found, part).state_dict()
+        assert before.keys() == after.keys()
+        assert all(torch.equal(value, after[key]) and value.dtype == after[key].dtype for key, value in before.items())
 
 
 class TestFitting:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from ourvidz_worker.backend.hub.downloads import Download, Hub, OnBytes
 from ourvidz_worker.backend.hub.partial_file import part_of
-from ourvidz_worker.cli.models.progress import shown_bytes
+from ourvidz_worker.cli.models.progress import ShowBytes, shown_bytes
 from ourvidz_worker.cli.models.shelf import Shelf
 from ourvidz_worker.cli.models.telling import Told, tell_each
 from ourvidz_worker.cli.queue.output import size
@@ -22,24 +22,17 @@ from ourvidz_worker.errors import BackendRefused, BackendUnavailable, Configurat
 
 def fetch(shelf: Shelf, _arguments: argparse.Namespace) -> int:
     """Exit code 1 unless everything is in its place afterwards."""
-    models_dir = shelf.settings.models_dir
-    wanted = {piece: list(_downloads(piece, models_dir)) for piece in shelf.pieces}
-    shortage = _shortage(models_dir, [file for files in wanted.values() for file in files])
-    if shortage is not None:
+    if (shortage := _shortage(shelf)) is not None:
         shelf.output.complain(shortage)
         return 1
-    return tell_each(shelf.output, _fetched(shelf, wanted))
+    return tell_each(shelf.output, _fetched(shelf))
 
 
-def _downloads(piece: Piece, models_dir: Path) -> Iterator[Download]:
-    if (source := piece.source) is not None:
-        for file in still_to_fetch(piece, models_dir):
-            yield Download(source.address(file), source.place(file, models_dir), file.bytes, file.sha256)
-
-
-def _shortage(models_dir: Path, downloads: Iterable[Download]) -> str | None:
+def _shortage(shelf: Shelf) -> str | None:
     """A sentence where the disk cannot hold everything that is still to come."""
-    needed = sum(max((file.bytes or 0) - _there(file.path), 0) for file in downloads)
+    models_dir = shelf.settings.models_dir
+    coming = {file.path: file.bytes or 0 for piece in shelf.pieces for file in _downloads(piece, models_dir)}
+    needed = sum(max(whole - _there(path), 0) for path, whole in coming.items())
     existing = next(path for path in (models_dir, *models_dir.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if needed <= free:
@@ -50,22 +43,39 @@ def _shortage(models_dir: Path, downloads: Iterable[Download]) -> str | None:
     )
 
 
+def _downloads(piece: Piece, models_dir: Path) -> Iterator[Download]:
+    if (source := piece.source) is not None:
+        for file in still_to_fetch(piece, models_dir):
+            yield Download(source.address(file), source.place(file, models_dir), file.bytes, file.sha256)
+
+
 def _there(path: Path) -> int:
     part = part_of(path)
     return part.stat().st_size if part.is_file() else 0
 
 
-def _fetched(shelf: Shelf, wanted: Mapping[Piece, Sequence[Download]]) -> Iterator[Told]:
+def _fetched(shelf: Shelf) -> Iterator[Told]:
     settings = shelf.settings
     token = settings.hub_token.get_secret_value() if settings.hub_token else None
     with Hub(url=settings.hub_url, token=token) as hub, shown_bytes(quiet=shelf.output.as_json) as show:
-        for piece, downloads in wanted.items():
-            told = []
-            for file in downloads:
-                told.append(_fetch_file(hub, piece, file, partial(show, file.path.name)))
-                yield told[-1]
-            if all(entry.ok for entry in told):
-                yield from _judged(piece, fetched=bool(downloads))
+        for piece in shelf.pieces:
+            yield from _fetch_piece(hub, piece, list(_downloads(piece, settings.models_dir)), show)
+
+
+def _fetch_piece(hub: Hub, piece: Piece, downloads: Sequence[Download], show: ShowBytes) -> Iterator[Told]:
+    """Ends with its first failure: what keeps one file away keeps the others away, too."""
+    for file in downloads:
+        told = _fetch_file(hub, piece, file, partial(show, file.path.name))
+        yield told
+        if not told.ok:
+            return
+    if downloads:
+        _point_to_snapshot(piece)
+    # That all files came does not mean that they are what models.toml asks for.
+    problems = findings(piece)
+    yield from (Told(piece.name, ok=False, sentence=problem) for problem in problems)
+    if not problems:
+        yield Told(piece.name, ok=True, sentence=f"in place at {piece.path}")
 
 
 def _fetch_file(hub: Hub, piece: Piece, file: Download, on_bytes: OnBytes) -> Told:
@@ -74,16 +84,6 @@ def _fetch_file(hub: Hub, piece: Piece, file: Download, on_bytes: OnBytes) -> To
     except (BackendRefused, BackendUnavailable, ConfigurationError) as error:
         return Told(piece.name, ok=False, sentence=str(error))
     return Told(piece.name, ok=True, sentence=f"{file.path} ({size(file.path.stat().st_size)})")
-
-
-def _judged(piece: Piece, *, fetched: bool) -> Iterator[Told]:
-    """That all files came does not mean that they are what models.toml asks for."""
-    if fetched:
-        _point_to_snapshot(piece)
-    problems = findings(piece)
-    yield from (Told(piece.name, ok=False, sentence=problem) for problem in problems)
-    if not problems:
-        yield Told(piece.name, ok=True, sentence=f"in place at {piece.path}")
 
 
 def _point_to_snapshot(piece: Piece) -> None:

@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+ShowBytes = Callable[[str, int, int], None]
+"""Is told of which file how much is done, and how much it has."""
+
 
 @contextmanager
-def shown_bytes(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A function that is told of which file how much is done; the bar is for the file it heard of last."""
+def shown_bytes(*, quiet: bool) -> Iterator[ShowBytes]:
+    """The bar is for the file that it was told of last."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     hidden = quiet or not sys.stderr.isatty()
     console = Console(stderr=True)

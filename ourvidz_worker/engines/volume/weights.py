@@ -53,7 +53,7 @@ def findings(piece: Piece) -> list[str]:
     """What is missing or wrong of one piece; empty when it can be loaded."""
     if piece.part == "qwen":
         return list(_language_model(piece))
-    if piece.path.suffix == ".safetensors":
+    if piece.path.suffix == ".safetensors" or piece.path.is_file():
         return list(_file(piece))
     match piece.name:
         case "sdxl.path":

@@ -14,17 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.commands import PAYLOADS, ROOT, RunningCommand, clean_environment, run_command
 from tests.support.echo_server import EchoServer
 from tests.support.embedded import RunningBackend
+from tests.support.ports import free_port
 from tests.support.secrets import Planted, tokens_in
 from tests.support.targets import record_targets
 from tests.support.waiting import wait_until
 
 CALLBACK_SECRET = "callback-Kx7Qp2-secret-9Zw4Lm8Tn"
 FORGED_TOKEN = "forged-reference-token-V5r8Jd2H"
+LANGUAGE_KEY = "language-model-key-T3c9Pz6Wb0"
 DEBUG = {
     "OURVIDZ_MODELS": "testcard",
     "OURVIDZ_LOG_LEVEL": "debug",
@@ -87,12 +90,17 @@ def daily(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
                 "OURVIDZ_CALLBACK_PROFILE": "2026-02",
                 "OURVIDZ_SPOOL": str(home / "spool"),
                 "OURVIDZ_STATUS_FILE": str(home / "status.json"),
+                "OURVIDZ_WORKERS": "sdxl,wan,qwen",
+                "OURVIDZ_QWEN_PORT": str(free_port()),
+                "OURVIDZ_LANGUAGE_MODEL_KEY": LANGUAGE_KEY,
                 "TMPDIR": str(home),
             }
+            qwen = f"http://127.0.0.1:{environment['OURVIDZ_QWEN_PORT']}"
             forged = f"http://x/a?token={FORGED_TOKEN}"
             completed = [
                 recorded("sdxl_image_fast.2026-02"),
                 recorded("image_fast"),
+                recorded("image7b_fast_enhanced"),
                 referring(1, reference_image_url=picture),
             ]
             failed = [
@@ -113,13 +121,17 @@ def daily(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
             with RunningCommand(["orchestrator.py"], environment) as orchestrator:
                 orchestrator.wait_for("models_loaded", worker="sdxl")
                 orchestrator.wait_for("models_loaded", worker="wan")
+                orchestrator.wait_for("models_loaded", worker="qwen")
+                wrong = {"Authorization": f"Bearer {FORGED_TOKEN}"}
+                written.texts["wrong qwen token"] = httpx.post(f"{qwen}/enhance", headers=wrong).text
+                written.texts["qwen health"] = httpx.get(f"{qwen}/health").text
                 ids = {running.run(backend.submit(payload)): "completed" for payload in completed}
                 ids |= {running.run(backend.submit(payload)): "failed" for payload in failed}
                 running.run(backend._redis.execute(["LPUSH", "sdxl_queue", "{broken"]))
                 for job_id, status in ids.items():
                     wait_until(over(running, job_id, status), f"job {job_id} {status}", seconds=90)
                 written.command_lines |= command_lines(orchestrator.process.pid)
-                submit = ["submit", "sdxl_image_fast", "--prompt", "a lighthouse", "--json"]
+                submit = ["submit", "sdxl_image_fast", "--prompt", "a lighthouse", "--enhance", "--json"]
                 written.run("submit", *submit, "--reference", picture, "--wait", environment=environment)
                 wait_until(lambda: reasons(running), "the dead letter")
                 written.texts["status file"] = (home / "status.json").read_text()
@@ -143,6 +155,7 @@ class TestDaily:
             "job_refused",
             "job_parked",
             "job_dead",
+            "prompt_rewritten",
             "worker_stopped",
         }
         assert json.loads(daily.texts["submit"].splitlines()[0])["status"] == "completed"
@@ -165,6 +178,7 @@ class TestDaily:
         assert "orchestrator.py" in lines
         assert "ourvidz_worker sdxl" in lines
         assert "ourvidz_worker wan" in lines
+        assert "ourvidz_worker qwen" in lines
         assert daily.planted.found_in(lines) == set()
 
     def test_tokens_go_in_headers_and_never_in_addresses(self, daily: Written) -> None:
@@ -204,6 +218,30 @@ def echoed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
                 )
                 worker.stop()
             written.texts[name] = worker.log()
+        enhancer = {**environment, "OURVIDZ_ENHANCER_URL": echo.url}
+        enhanced = running.run(running.backend.submit(recorded("image7b_fast_enhanced")))
+        with RunningCommand(["-m", "ourvidz_worker", "wan"], enhancer) as worker:
+            wait_until(over(running, enhanced, "completed"), "the job with its own prompt", seconds=60)
+            worker.stop()
+        written.texts["enhancer"] = worker.log()
+        written.texts["enhanced job"] = json.dumps(running.backend.rows("callbacks", enhanced))
+        language = {
+            **environment,
+            "OURVIDZ_LANGUAGE_MODEL_URL": echo.url,
+            "OURVIDZ_LANGUAGE_MODEL_KEY": LANGUAGE_KEY,
+            "OURVIDZ_QWEN_PORT": str(free_port()),
+        }
+        with RunningCommand(["-m", "ourvidz_worker", "qwen"], language) as worker:
+            worker.wait_for("model_unavailable")
+            written.texts["asked of qwen"] = httpx.post(
+                f"http://127.0.0.1:{language['OURVIDZ_QWEN_PORT']}/enhance",
+                json={"prompt": "a lighthouse"},
+                headers={"Authorization": f"Bearer {running.backend.qwen_token}"},
+                timeout=30,
+            ).text
+            worker.stop()
+        written.texts["language model"] = worker.log()
+        written.run("doctor of qwen", "doctor", environment={**language, **enhancer, "OURVIDZ_WORKERS": "qwen"})
         written.run("redis", "sdxl", environment=no_redis)
         written.run("redis of the orchestrator", "orchestrator", environment={**no_redis, "OURVIDZ_RESTART_LIMIT": "1"})
         nothing = {**no_product, "UPSTASH_REDIS_REST_URL": echo.url}
@@ -217,7 +255,8 @@ def echoed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
 class TestEchoed:
     def test_the_servers_repeated_every_secret_that_is_sent(self, echoed: Written) -> None:
         said = echoed.planted.found_in(echoed.texts["what the servers said"])
-        assert said == {"service_key", "redis_token", "anon_key", "password"}
+        assert said == {"service_key", "redis_token", "anon_key", "password", "qwen_token", "language_key"}
+        assert "refused: " in echoed.texts["enhanced job"]
         assert "refused: " in echoed.texts["product"]
         assert "refused: " in echoed.texts["redis"]
         assert "refused: " in echoed.texts["dead letters"]
@@ -286,6 +325,8 @@ def planted_in(running: RunningBackend, **more: str) -> Planted:
         jwt_secret=keys.jwt_secret,
         anon_key=keys.anon_key,
         password=keys.demo_password,
+        qwen_token=keys.qwen_token,
+        language_key=LANGUAGE_KEY,
         **more,
     )
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.engines.volume.kinds import Kind, kind_of
 from ourvidz_worker.engines.volume.safetensors_header import DamagedFile, Tensor, read_tensors
-from tests.volume.weight_files import DIFFUSERS, TELLING, Shapes, write_kind, write_weights
+from tests.volume.weight_files import DIFFUSERS, OTHER_MAKES, TELLING, Shapes, write_kind, write_weights
 
 
-@pytest.mark.parametrize(("kind", "shapes"), [*TELLING.items(), *DIFFUSERS.items()])
+@pytest.mark.parametrize(("kind", "shapes"), [*TELLING.items(), *DIFFUSERS.items(), *OTHER_MAKES.items()])
 def test_each_kind_is_known_by_its_tensors(tmp_path: Path, kind: Kind, shapes: Shapes) -> None:
     write_weights(tmp_path / "file.safetensors", shapes)
     assert kind_of(tmp_path / "file.safetensors") is kind

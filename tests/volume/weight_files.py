@@ -68,6 +68,11 @@ TELLING: Mapping[Kind, Shapes] = {
     Kind.TEXT_ENCODER: {"text_model.encoder.layers.0.layer_norm1.weight": (8,)},
     Kind.UNKNOWN: {"something.weight": (2, 2)},
 }
+OTHER_MAKES: Mapping[Kind, Shapes] = {
+    Kind.LORA: {"lora_unet_down_blocks_1_proj_in.hada_w1_a": (8, 640)},
+    Kind.VAE: {"first_stage_model.decoder.mid.block_1.norm1.weight": (512,)},
+    Kind.WAN: {"model.diffusion_model.head.modulation": (1, 2, 8)},
+}
 DIFFUSERS: Mapping[Kind, Shapes] = {
     Kind.UNET: {"down_blocks.0.resnets.0.conv1.weight": (8, 8, 3, 3), "up_blocks.0.resnets.0.norm1.weight": (8,)},
     Kind.WAN: {"condition_embedder.time_proj.weight": (8, 8), "scale_shift_table": (1, 2, 8)},

@@ -101,7 +101,7 @@ _SIGNS: tuple[tuple[re.Pattern[str], Kind | Callable[[Tensors], Kind]], ...] = t
     (re.compile(sign), kind)
     for sign, kind in (
         # The most telling first: a checkpoint holds a VAE, too, and a LoRA is named after what it changes.
-        (r"lora_(down|up|A|B)\.|lora\.(down|up)\.", Kind.LORA),
+        (r"lora_(down|up|A|B)\.|lora\.(down|up)\.|\.(hada|lokr)_w\d", Kind.LORA),
         (r"^ip_adapter\.", _ip_adapter),
         (r"^task_embedding$", Kind.CONTROLNET_UNION),
         (r"^(controlnet_cond_embedding|control_model)\.", _controlnet),

@@ -39,9 +39,11 @@ async def _supervise(settings: QwenSettings, catalogue: Catalogue) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orchestrator.stop)
     environment = _shared_knowledge(settings)
+    # One starts after the other is ready, and jobs need not wait for a language model that may be elsewhere.
+    in_order = sorted(settings.workers, key=lambda name: name == "qwen")
     children = [
         _child(name, settings, environment, release=_release(name, settings, catalogue), orchestrator=orchestrator)
-        for name in settings.workers
+        for name in in_order
     ]
     structlog.get_logger().info("orchestrator_started", workers=settings.workers, models=settings.models)
     code = await orchestrator.run(children)

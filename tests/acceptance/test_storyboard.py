@@ -186,6 +186,10 @@ class TestQueueing:
         (["video_fast"], "--prompt is missing: say what a job of type video_fast shall show"),
         (["x.json", "--prompt", "a"], "--prompt describes one job; leave it out, for the scenes of x.json say what"),
         (["x.json", "--reference", "http://x/a"], "--reference describes one job"),
+        (
+            ["image7b_fast_enhanced", "--prompt", "a", "--enhance"],
+            "--enhance would have a prompt rewritten twice; leave it out, for image7b_fast_enhanced rewrites its own",
+        ),
         (["no/such.json"], "no/such.json cannot be read: No such file or directory"),
     ],
 )

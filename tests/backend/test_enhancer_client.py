@@ -166,6 +166,24 @@ def test_what_a_server_repeats_goes_no_further(status: int, media_type: str) -> 
     assert "a secret idea" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("url", "through_it"), [(URL, True), ("http://127.0.0.1:1", False), ("http://[::1]:1", False)])
+def test_a_proxy_is_asked_only_where_it_can_lead(monkeypatch: pytest.MonkeyPatch, url: str, through_it: object) -> None:
+    """The token of a worker on this machine does not leave it."""
+
+    async def run(proxy: str) -> None:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        client = EnhancerClient(url=url, token=TOKEN, patient=False)
+        try:
+            await client.ask({"prompt": "x"}, time_limit=10)
+        finally:
+            await client.close()
+
+    with EchoServer(500) as proxy:
+        with pytest.raises(EnhancementFailed):
+            asyncio.run(run(proxy.url))
+        assert bool(proxy.targets) == through_it
+
+
 class Endless:
     """A pause that never ends, so that only the limit does; after `count` of them, pauses take no time."""
 

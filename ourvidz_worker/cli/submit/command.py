@@ -17,7 +17,13 @@ from ourvidz_worker.cli.chosen import chosen_catalogue
 from ourvidz_worker.cli.main import USAGE_EXIT
 from ourvidz_worker.cli.plain import printable
 from ourvidz_worker.cli.submit.following import ProgressLine, follow
-from ourvidz_worker.cli.submit.orders import NotOrdered, Order, check_options_of_a_storyboard, single_order
+from ourvidz_worker.cli.submit.orders import (
+    NotOrdered,
+    Order,
+    check_enhancement,
+    check_options_of_a_storyboard,
+    single_order,
+)
 from ourvidz_worker.cli.submit.product import (
     REQUIRED,
     Product,
@@ -65,10 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _orders(arguments: argparse.Namespace, catalogue: Catalogue) -> list[Order]:
-    if not arguments.what.endswith(".json"):
-        return [single_order(arguments)]
-    check_options_of_a_storyboard(arguments)
-    return read_storyboard(Path(arguments.what), catalogue, seed=arguments.seed)
+    if arguments.what.endswith(".json"):
+        check_options_of_a_storyboard(arguments)
+        orders = read_storyboard(Path(arguments.what), catalogue, seed=arguments.seed)
+    else:
+        orders = [single_order(arguments)]
+    if arguments.enhance:
+        check_enhancement(orders, catalogue)
+    return orders
 
 
 async def _submit(orders: Sequence[Order], arguments: argparse.Namespace, catalogue: Catalogue) -> int:
@@ -80,7 +90,7 @@ async def _submit(orders: Sequence[Order], arguments: argparse.Namespace, catalo
         queued = {submission.job["id"]: submission for submission in submissions if submission.job}
         try:
             if arguments.wait and queued:
-                seconds = arguments.timeout or SECONDS_PER_JOB * len(queued)
+                seconds = SECONDS_PER_JOB * len(queued) if arguments.timeout is None else arguments.timeout
                 await _wait(queued, product, seconds)
         finally:
             _tell(submissions, as_json=arguments.json)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.contract.job import IMAGE_ROLES
 
 
@@ -62,6 +63,18 @@ def check_options_of_a_storyboard(arguments: argparse.Namespace) -> None:
         f"{name} describes one job; leave it out, for the scenes of {arguments.what} say what they are"
         for name, value in named.items()
         if value is not None
+    ]
+    if problems:
+        raise NotOrdered(problems)
+
+
+def check_enhancement(orders: Sequence[Order], catalogue: Catalogue) -> None:
+    """Raises `NotOrdered` where a worker would rewrite the rewritten prompt once more."""
+    names = dict.fromkeys(order.job_type for order in orders)
+    problems = [
+        f"--enhance would have a prompt rewritten twice; leave it out, for {name} rewrites its own"
+        for name in names
+        if name in catalogue and catalogue[name].enhanced
     ]
     if problems:
         raise NotOrdered(problems)

@@ -107,8 +107,8 @@ class LanguageWorker:
         while True:
             now = (self._service.state, self._service.waiting)
             if now != told:
-                self._announcer.announce(Message("state", state=WorkerState(self._service.state)))
                 self._announcer.announce(Message("poll", waiting=self._service.waiting))
+                self._announcer.announce(Message("state", state=WorkerState(self._service.state)))
             told = now
             await asyncio.sleep(_LOOK_SECONDS)
 

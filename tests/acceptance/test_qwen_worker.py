@@ -139,7 +139,7 @@ class TestAlone:
             assert worker.stop() == 0
 
     def test_a_full_queue_is_503_and_a_slow_answer_504(self, asking: Asking) -> None:
-        limits = {"OURVIDZ_QWEN_QUEUE": "1", "OURVIDZ_ENHANCEMENT_LIMIT": "1", "ANSWER_SECONDS": "60"}
+        limits = {"OURVIDZ_QWEN_QUEUE": "1", "OURVIDZ_ENHANCEMENT_LIMIT": "2", "ANSWER_SECONDS": "60"}
         with RunningCommand(SLOW, {**asking.environment, **limits}) as worker:
             worker.wait_for("models_loaded")
             answers = [asking.begin_to_enhance(f"pier {number}") for number in range(3)]

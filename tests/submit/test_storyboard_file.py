@@ -165,7 +165,7 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 @given(document=JSON)
 def test_any_document_is_orders_or_sentences(file: Path, document: object) -> None:
     """Never another error, and never an order that `queue-job` could not make a job of."""

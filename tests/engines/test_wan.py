@@ -9,19 +9,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
-from PIL import Image
 
 from ourvidz_worker.engines.assembly import Engines
-from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
 from ourvidz_worker.engines.wan.engine import WanEngine
-from ourvidz_worker.engines.wan.references import reference_frames
 from ourvidz_worker.engines.wan.schedulers import flow_scheduler
 from ourvidz_worker.errors import BadJob, Drained, OutOfMemory, OutputInvalid, PoisonedContext
-from ourvidz_worker.ports import Engine, GenerationRequest, ReferenceImage
+from ourvidz_worker.ports import Engine, GenerationRequest
 
 MakeRequest = Callable[..., GenerationRequest]
-MakeReference = Callable[..., ReferenceImage]
 
 
 def ignore_steps(done: int, total: int) -> None: ...
@@ -171,66 +167,6 @@ def test_the_negative_prompt_is_encoded_once_for_all_jobs(
     assert encoded == [(1, 512)], "only the new prompt, at the length that WAN was trained with"
     drawn(engine, make_request("image_fast", prompt="never seen before", seed=9))
     assert len(encoded) == 1
-
-
-@pytest.mark.parametrize("name", ["image_fast", "video_fast"])
-def test_a_reference_steers_stills_and_clips(
-    engine: WanEngine, make_request: MakeRequest, make_reference: MakeReference, name: str
-) -> None:
-    def with_shade(shade: int) -> Any:
-        reference = make_reference("start", strength=0.8, shade=shade)
-        return drawn(engine, make_request(name, width=272, num_inference_steps=10, references=(reference,)))
-
-    plain = drawn(engine, make_request(name, width=272, num_inference_steps=10))
-    assert with_shade(250).shape == plain.shape
-    assert not np.array_equal(with_shade(250), plain)
-    assert not np.array_equal(with_shade(250), with_shade(5))
-
-
-def test_a_reference_job_runs_and_reports_only_the_last_steps(
-    engine: WanEngine, make_request: MakeRequest, make_reference: MakeReference
-) -> None:
-    seen: list[tuple[int, int]] = []
-    references = (make_reference("start", strength=0.7), make_reference("end", strength=0.5))
-    request = make_request("video_fast", num_inference_steps=10, references=references)
-    generation = engine.generate(request, lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
-    assert generation.frames.shape == (9, 256, 256, 3)
-    assert generation.details == {
-        "reference_method": "video_to_video",
-        "reference_type": "start+end",
-        "reference_strength": 0.7,
-        "denoise_strength": 0.3,
-    }
-
-
-@pytest.mark.parametrize("solver", ["unipc", "dpm++", "euler"])
-def test_every_solver_can_start_from_a_reference(
-    engine: WanEngine, make_request: MakeRequest, make_reference: MakeReference, solver: str
-) -> None:
-    seen: list[tuple[int, int]] = []
-    request = make_request("image_fast", solver=solver, references=(make_reference("style", strength=1.0),))
-    engine.generate(request, lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 1)]
-
-
-def test_one_reference_is_held_and_two_are_cross_faded(make_reference: MakeReference) -> None:
-    canvas = Canvas.covering(64, 64, 16)
-    start, end = make_reference("start", shade=0), make_reference("end", shade=200)
-
-    def centre(frame: Image.Image) -> int:
-        return int(np.asarray(frame)[32, 32, 1])
-
-    assert [centre(frame) for frame in reference_frames((end,), canvas, 3)] == [200, 200, 200]
-    assert [centre(frame) for frame in reference_frames((start, end), canvas, 5)] == [0, 50, 100, 150, 200]
-    assert [centre(frame) for frame in reference_frames((start, end), canvas, 1)] == [0]
-
-
-def test_video_to_video_knows_the_spatial_factor_of_the_vae(engine: WanEngine) -> None:
-    """It guesses the factor from the temporal stages, which is wrong for a VAE with patches."""
-    loaded = engine._ready()
-    assert loaded.from_frames.vae_scale_factor_spatial == loaded.from_noise.vae.config.scale_factor_spatial == 32
-    assert loaded.from_frames.transformer is loaded.from_noise.transformer
 
 
 def test_frames_that_are_not_numbers_are_not_sent(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ourvidz_worker.engines.batches import AfterStep
+from ourvidz_worker.engines.drawing import AfterStep
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
 
 

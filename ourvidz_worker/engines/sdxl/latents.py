@@ -1,4 +1,4 @@
-"""Pictures into SDXL's latents and back, one at a time so that memory does not grow with the batch."""
+"""Pictures into SDXL's latents and back."""
 
 from __future__ import annotations
 
@@ -25,29 +25,10 @@ def encode(vae: AutoencoderKL, picture: Image.Image) -> torch.Tensor:
 
 @torch.no_grad()
 def decode(vae: AutoencoderKL, latents: torch.Tensor) -> Pixels:
-    """RGB pictures, shape (n, height, width, 3).
-
-    Half precision can overflow inside the VAE; such a picture is decoded once more in float32. Raises
-    `OutputInvalid` when it is still not a number.
-    """
-    return np.concatenate([_decode_one(vae, one) for one in torch.split(latents, 1)])
-
-
-def _decode_one(vae: AutoencoderKL, latents: torch.Tensor) -> Pixels:
-    image = _decode_as_held(vae, latents)
+    """RGB pictures, shape (n, height, width, 3); raises `OutputInvalid` for values that are not numbers."""
+    image: torch.Tensor = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
     if not torch.isfinite(image).all():
-        held = vae.dtype
-        try:
-            image = _decode_as_held(vae.to(dtype=torch.float32), latents)
-        finally:
-            vae.to(dtype=held)
-    if not torch.isfinite(image).all():
-        raise OutputInvalid("the picture holds values that are not numbers, also when decoded in float32")
+        raise OutputInvalid("the picture holds values that are not numbers")
     shown = image.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     pixels: Pixels = shown.permute(0, 2, 3, 1).cpu().numpy()
     return pixels
-
-
-def _decode_as_held(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
-    image: torch.Tensor = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
-    return image

@@ -90,6 +90,7 @@ class Adapters:
 
     def _get(self, key: str, load: Callable[[Path], Loaded]) -> Loaded:
         if key not in self._held:
-            self._held[key] = load(self._paths[key])
+            with torch.random.fork_rng(devices=[]):  # some models draw weights before they read them
+                self._held[key] = load(self._paths[key])
         held: Loaded = self._held[key]
         return held

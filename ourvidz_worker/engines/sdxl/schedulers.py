@@ -12,6 +12,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from ourvidz_worker.engines.quiet import numpy_conversions_quiet
 from ourvidz_worker.errors import BadJob
 
 KINDS: dict[str, tuple[type[Any], dict[str, Any]]] = {
@@ -38,4 +39,5 @@ def fresh_scheduler(name: str, config: Any) -> Any:
     if name not in KINDS:
         raise BadJob(f"scheduler {name!r} is unknown; choose one of {', '.join(KINDS)}", field="scheduler")
     kind, options = KINDS[name]
-    return kind.from_config(config, **options)
+    with numpy_conversions_quiet():
+        return kind.from_config(config, **options)

@@ -15,6 +15,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from ourvidz_worker.engines.tiny.shapes import SDXL
 
 HEAD = 64  # the width of a resampler's attention heads, which its files do not say
+EYESIGHT = 3.0
 LIKE_THE_UNET = (
     "block_out_channels",
     "layers_per_block",
@@ -47,10 +48,12 @@ def controlnet_shape() -> Mapping[str, Any]:
     return {name: SDXL["unet"][name] for name in LIKE_THE_UNET}
 
 
-def open_gates(controlnet: nn.Module) -> None:
-    """A new ControlNet has no say: the layers through which it speaks are zero until it is trained."""
+def open_gates(controlnet: Any) -> None:
+    """Give a new ControlNet eyes and a say: until it is trained, it sees little, and what it says is zero."""
+    for parameter in controlnet.controlnet_cond_embedding.parameters():
+        parameter.data.mul_(EYESIGHT)
     for parameter in controlnet.parameters():
-        if not parameter.any():
+        if parameter.ndim > 1 and not parameter.any():
             nn.init.normal_(parameter, std=0.5)
 
 

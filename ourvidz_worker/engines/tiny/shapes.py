@@ -13,7 +13,7 @@ from typing import Any
 
 from ourvidz_worker.engines.volume.model_config import Part
 
-VERSION = 3  # raise it when a builder changes in a way that the shapes do not show
+VERSION = 4  # raise it when a builder changes in a way that the shapes do not show
 
 CLIP_COMMON = {"max_position_embeddings": 77, "num_attention_heads": 2, "num_hidden_layers": 2}
 SDXL: Mapping[str, Mapping[str, Any]] = {

@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
-from ourvidz_worker.engines.sdxl.loading import fresh_scheduler, load_sdxl
+from ourvidz_worker.engines.sdxl.loading import load_sdxl
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.engines.volume.kinds import tensors_of
 from ourvidz_worker.engines.volume.model_config import SdxlModel
@@ -181,13 +181,6 @@ def test_weights_are_held_in_the_dtypes_asked_for(models_dir: Path, folder: Path
 def test_another_vae_takes_the_place_of_the_checkpoint_s(models_dir: Path) -> None:
     pipe = load_sdxl(replace(SINGLE, vae="vae"), models_dir)
     assert pipe.vae.config._name_or_path == str(models_dir / "vae")
-
-
-def test_the_scheduler_is_fresh_each_time_and_keeps_the_checkpoint_s_schedule(from_folder: Any) -> None:
-    one, other = fresh_scheduler(from_folder), fresh_scheduler(from_folder)
-    assert one is not other
-    assert one.config.beta_end == from_folder.scheduler.config.beta_end == 0.012
-    assert type(one).__name__ == "EulerDiscreteScheduler"
 
 
 def test_a_damaged_file_is_a_clear_error(models_dir: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
 from ourvidz_worker.engines.devices import device_named, dtype_named
 from ourvidz_worker.engines.headroom import require_headroom
@@ -31,11 +31,6 @@ def load_sdxl(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipeline:
         raise ConfigurationError(f"SDXL weights at {path} cannot be loaded: {type(error).__name__}: {error}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-def fresh_scheduler(pipe: StableDiffusionXLPipeline) -> EulerDiscreteScheduler:
-    """Euler with the checkpoint's own noise schedule; a scheduler carries state, so every batch gets its own."""
-    return EulerDiscreteScheduler.from_config(pipe.scheduler.config)
 
 
 def _needed_bytes(model: SdxlModel, models_dir: Path) -> int:

@@ -235,6 +235,15 @@ async def test_waiting_counts_towards_the_limit(catalogue: Catalogue) -> None:
 
 
 @story
+async def test_a_late_answer_names_the_limit_of_the_request(catalogue: Catalogue) -> None:
+    """What was left of it when the model was asked says nothing to a person."""
+    model = ScriptedModel(AnswerTooLate("scripted did not answer within 9.99971 s"), "too late")
+    with pytest.raises(AnswerTooLate, match=r"^scripted did not answer within 10 s$"):
+        await service_over(model).enhance("a fox", catalogue[VIDEO], time_limit=LIMIT)
+    assert len(model.asked) == 1
+
+
+@story
 async def test_a_cancelled_request_stops_its_answer_and_leaves_the_line(catalogue: Catalogue) -> None:
     model = ScriptedModel(["one ", "and more"], "two", gate=asyncio.Event())
     service = service_over(model)
@@ -260,7 +269,6 @@ async def test_a_load_that_failed_is_tried_again(catalogue: Catalogue) -> None:
             await service.enhance("a fox", catalogue[VIDEO], time_limit=LIMIT)
         assert service.state == "LOADING"
     assert (await service.enhance("a fox", catalogue[VIDEO], time_limit=LIMIT)).enhanced == "a red fox"
-    await service.enhance("a wolf", catalogue[VIDEO], fresh=True, time_limit=LIMIT) if model.answers else None
     assert (service.state, model.loads) == ("READY", 3)
 
 

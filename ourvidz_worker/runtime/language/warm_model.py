@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,11 +63,11 @@ class WarmModel:
                 await self._load_within(deadline)
             yield
 
-    def say(
+    async def say(
         self, messages: Sequence[Message], *, seed: int, deadline: Deadline, prompts: int = 1
     ) -> AsyncGenerator[str, None]:
         """An answer of up to so many prompts' length, as `LanguageModel.answer` gives it; only in one's turn."""
-        return self._model.answer(
+        answer = self._model.answer(
             messages,
             seed=seed,
             max_new_tokens=self._sampling.max_new_tokens * prompts,
@@ -75,6 +75,12 @@ class WarmModel:
             top_p=self._sampling.top_p,
             time_limit=deadline.left,
         )
+        try:
+            async with aclosing(answer):
+                async for piece in answer:
+                    yield piece
+        except AnswerTooLate:
+            raise AnswerTooLate(f"{self.name} did not answer within {deadline.seconds:g} s") from None
 
     async def close(self) -> None:
         await self._model.close()

@@ -155,7 +155,7 @@ class _LanguageWorker:
         except BaseException:
             await pieces.aclose()
             raise
-        return EventStream(self._events(first, pieces, asked, begun), pieces)
+        return EventStream(self._events(first, pieces, asked, begun), pieces, self._time_limit)
 
     async def _events(
         self, first: str | Enhanced, others: AsyncIterator[str | Enhanced], asked: EnhanceRequest, begun: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
@@ -18,20 +19,25 @@ def event(name: str, content: dict[str, Any]) -> bytes:
 
 
 class EventStream(Response):
-    """Sends events as they come; a client that hangs up ends them at once. Closes `source` in any case."""
+    """Sends events as they come, for `seconds` at most; a client that hangs up ends them at once.
+
+    Closes `source` in any case: neither a client that left nor one that does not read may keep the model.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], source: AsyncGenerator[Any, None]) -> None:
+    def __init__(self, events: AsyncIterator[bytes], source: AsyncGenerator[Any, None], seconds: float) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._events = events
         self._source = source
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         async with aclosing(self._source):
-            with suppress(ClientGone):
-                await while_present(receive, self._send(send))
+            with suppress(ClientGone, TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await while_present(receive, self._send(send))
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.enhancer.app import build_app
+from ourvidz_worker.enhancer.events import EventStream
 from ourvidz_worker.local.server import LocalServer
 from ourvidz_worker.runtime.language.service import PromptService
 from tests.language.scripted import ScriptedModel, service_over
@@ -91,3 +92,27 @@ async def test_hanging_up_in_the_line_leaves_it(catalogue: Catalogue) -> None:
         assert b"200 OK" in await kept.readline()
         assert len(worker.model.asked) == 1
         first.close()
+
+
+@story
+async def test_a_client_that_does_not_read_cannot_keep_the_model() -> None:
+    closed: list[bool] = []
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        try:
+            yield b"one"
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    async def nothing(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    source = pieces()
+    first = await anext(source)
+    await EventStream(_once(first), source, seconds=0.05)({}, nothing, nothing)
+    assert closed
+
+
+async def _once(event: bytes) -> AsyncIterator[bytes]:
+    yield event

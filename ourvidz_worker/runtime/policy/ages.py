@@ -39,6 +39,8 @@ class Ages:
                 yield Meaning("young", item.first, item.last, is_age=True)
             for end, phrase in self._phrases.at(item_keys, index):
                 span = items[index:end]
+                if item.number is None and words[item.first].clause != words[span[-1].first].clause:
+                    continue  # "1girl, 3 cats"
                 numbers = [
                     i.number
                     for i in span

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 _SHORTEST_SWAPPED = 5  # shorter words become other words of the language
 _SHORTEST_LACKING = 7
 _SHORTEST_REVERSED = 4
 
 
-def misspellings(words: Iterable[str], known: Collection[str]) -> dict[str, str]:
+def misspellings(words: Iterable[str], known: Container[str]) -> dict[str, str]:
     """Each spelling with the word it stands for; of words in the Latin alphabet alone, and none that is a known word.
 
     The first letter stays where it is, as it does in slips, so that "ladder" and "bladder" are two words.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -19,15 +19,25 @@ Keys = tuple[str, ...]
 """Under which entries of a lexicon a word is found."""
 
 _PREFIX = 2  # letters; stems that share them share their list of lengths
+_LONGEST_PARTICLE = 3
 _REMEMBERED = 8192  # words; nearly every prompt is made of the same few thousand
 
 
-class Lexicon:
-    """Single words; `stem*` stands for every word that begins so."""
+@dataclass(slots=True)
+class Particles:
+    """What a language writes onto words: before the first of a phrase, and after the last."""
 
-    def __init__(self, words: Iterable[str] = ()) -> None:
+    beginnings: set[str] = field(default_factory=set)
+    endings: set[str] = field(default_factory=set)
+
+
+class Lexicon:
+    """Single words; `stem*` stands for every word that begins so, and words with `particles` are found under these."""
+
+    def __init__(self, words: Iterable[str] = (), *, particles: Mapping[str, Particles] | None = None) -> None:
         self._words: set[str] = set()
         self._lengths: dict[str, list[int]] = defaultdict(list)
+        self._particles = {} if particles is None else particles
         self.keys = lru_cache(maxsize=_REMEMBERED)(self._keys)
         for word in words:
             self.add(word)
@@ -37,18 +47,27 @@ class Lexicon:
             return
         self._words.add(word)
         length = len(word) - 1
-        if word.endswith("*") and length not in (lengths := self._lengths[word[:_PREFIX]]):
+        if word[-1] == "*" and length not in (lengths := self._lengths[word[:_PREFIX]]):
             lengths.append(length)
             lengths.sort()
 
-    def __contains__(self, text: str) -> bool:
-        return bool(self.keys(text))
+    def __contains__(self, text: object) -> bool:
+        return isinstance(text, str) and bool(self.keys(text))
 
     def _keys(self, text: str) -> Keys:
-        """The entries that `text` is found under: itself, then its stems."""
+        """The entries that `text` is found under: itself, its stems, and the words that it is a form of."""
         itself = (text,) if text in self._words else ()
         lengths = self._lengths.get(text[:_PREFIX], ())
-        return (*itself, *(stem for stem in stems_of(text, lengths) if stem in self._words))
+        stems = (stem for stem in stems_of(text, lengths) if stem in self._words)
+        return (*itself, *stems, *(() if text.isascii() else self._bare(text)))
+
+    def _bare(self, text: str) -> Iterator[str]:
+        for start, end in itertools.product(range(_LONGEST_PARTICLE + 1), repeat=2):
+            word = text[start : len(text) - end]
+            if start + end and word in self._words and (particles := self._particles.get(word)):
+                beginning, ending = text[:start], text[len(text) - end :]
+                if (not start or beginning in particles.beginnings) and (not end or ending in particles.endings):
+                    yield word
 
 
 @dataclass(slots=True)
@@ -100,17 +119,10 @@ def patterns_of(phrases: Iterable[str], spelling: Spelling) -> Iterator[Pattern]
             yield pattern
 
 
-def inflected(pattern: Pattern, beginnings: Sequence[str], endings: Sequence[str]) -> Iterator[Pattern]:
-    """The phrase with each particle of its language at its first and last word."""
-    for beginning in ("", *beginnings):
-        for ending in ("", *([] if pattern[-1].endswith("*") else endings)):
-            words = [*pattern[:-1], pattern[-1] + ending]
-            words[0] = beginning + words[0]
-            yield tuple(words)
-
-
 @lru_cache(maxsize=_REMEMBERED)
 def _words_of_part(part: str, spelling: Spelling) -> tuple[str, ...]:
+    if part.isascii() and part.isalpha():
+        return (part.lower(),)
     words: list[str] = []
     for piece in filter(None, re.split("([#+/~<>-])", part)):
         if piece in "#+/~<>-":

@@ -15,6 +15,7 @@ _TERMS = (
     "forbidden",
     "sexual",
     "minor",
+    "not_minor",
     "young",
     "youth",
     "not_sexual",
@@ -26,11 +27,12 @@ _TERMS = (
 )
 AGES = ("years", "maybe_years", "months", "grades", "maybe_grades", "under", "over", "born", "counted")
 OPERATORS = ("plus", "minus", "from", "times", "divided", "range")
-HELPERS = ("things", "measures", "stops", "joiners", "words")
+HELPERS = ("things", "measures", "stops", "joiners", "words", "apart")
 _LISTS: Mapping[str, tuple[str, ...]] = {
     "words": _TERMS,
     "words_in_context": (*_TERMS, "markers"),
-    "ordinary": ("words",),
+    "ordinary": ("words", "apart"),
+    "slips": ("kinds",),
     "ages": (*AGES, "things", "measures", "stops"),
     "arithmetic": (*OPERATORS, "joiners"),
     "inflection": ("beginnings", "endings"),

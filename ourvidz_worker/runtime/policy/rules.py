@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ourvidz_worker.runtime.policy.phrases import Lexicon, Phrases, inflected, patterns_of
+from ourvidz_worker.runtime.policy.phrases import Lexicon, Particles, Phrases, patterns_of
 from ourvidz_worker.runtime.policy.rule_file import AGES, HELPERS, OPERATORS, RuleFile, parse_rule_file
 from ourvidz_worker.runtime.policy.spelling import Spelling
 from ourvidz_worker.runtime.policy.vocabulary import Vocabulary
 
 _NEEDED = (("words", "sexual"), ("words", "minor"), ("ages", "years"))
-_LONGEST_PARTICLE = 3  # "com" or "the" in a phrase of age says nothing when it turns up inside another word
+_LONGEST_FILLER = 3
 _LONGEST_SHARED = 4  # letters of a number that is another word in another language
 _TELLING = ("forbidden", "sexual", "minor", "young")
 
@@ -52,7 +52,8 @@ class Rules:
     def __init__(self, files: Sequence[RuleFile]) -> None:
         """`files` in the form that `parse_rule_file` has checked."""
         self.spelling = Spelling(dict(_characters(files, "lookalikes")))
-        self.lexicon = Lexicon()
+        self._particles: dict[str, Particles] = defaultdict(Particles)
+        self.lexicon = Lexicon(particles=self._particles)
         self.terms: Phrases[Term] = Phrases(self.lexicon)
         self.ages: Phrases[AgePhrase] = Phrases(self.lexicon)
         self.operators: Phrases[str] = Phrases(self.lexicon)
@@ -60,6 +61,7 @@ class Rules:
         self.factors: Phrases[float] = Phrases(self.lexicon)
         self.units: Phrases[float] = Phrases(self.lexicon)
         self.helpers: Mapping[str, set[str]] = defaultdict(set)
+        self._slips = [file.get("slips", {}).get("kinds", []) for file in files]
         self._leet = dict(_characters(files, "leet"))
         for language, file in enumerate(files):
             self._learn_terms(language, file)
@@ -79,31 +81,40 @@ class Rules:
         return cls(files)
 
     def vocabulary(self) -> Vocabulary:
-        """The words that are worth finding under a disguise."""
+        """The words that are worth finding under a disguise, the worst first."""
+        telling = [word for kind in _TELLING for word in self._single_terms(kind)]
+        numbers = list(dict.fromkeys(word for pattern, _ in self.numbers.patterns() for word in pattern))
+        ages = dict.fromkeys(word for pattern, _ in self.ages.patterns() for word in pattern if _tells(word))
+        words = [*telling, *self._single_terms("youth"), *numbers]
         return Vocabulary(
-            self._hidden_words(),
-            telling=self._hidden_terms(),
-            numbers=(word for pattern, _ in self.numbers.patterns() for word in pattern),
-            ordinary=self.helpers["words"],
+            [*words, *ages],
+            telling=telling,
+            slipping=[word for kind in _TELLING for word in self._single_terms(kind, slipping=True)],
+            numbers=numbers,
+            ages=ages.keys() - set(words),
+            ordinary=self.helpers["words"] | self.helpers["apart"],
             leet=self._leet,
+            particles=self._particles,
+            known=self.lexicon,
         )
 
     def _learn_terms(self, language: int, file: RuleFile) -> None:
         particles = file.get("inflection", {})
-        beginnings, endings = particles.get("beginnings", []), particles.get("endings", [])
         for table in ("words", "words_in_context"):
             for kind, phrases in file.get(table, {}).items():
                 term = Term(kind, language, in_context=table == "words_in_context")
                 for pattern in patterns_of(phrases, self.spelling):
-                    for form in inflected(pattern, beginnings, endings):
-                        self.terms.add(form, term)
+                    self.terms.add(pattern, term)
+                    if particles:
+                        self._particles[pattern[0]].beginnings.update(particles.get("beginnings", []))
+                        self._particles[pattern[-1]].endings.update(particles.get("endings", []))
 
     def _learn_ages(self, language: int, file: RuleFile) -> None:
         for table in ("ages", "arithmetic", "ordinary"):
             for kind, phrases in file.get(table, {}).items():
                 for pattern in patterns_of(phrases, self.spelling):
                     if kind in HELPERS:
-                        self.helpers[kind].add(pattern[0])
+                        self.helpers[kind].add("".join(pattern))
                     elif kind in AGES:
                         self.ages.add(pattern, AgePhrase(kind, language))
                     elif kind in OPERATORS:
@@ -120,23 +131,17 @@ class Rules:
                 for pattern in patterns_of([phrase], self.spelling):
                     known.add(pattern, value)
 
-    def _hidden_terms(self) -> Iterator[str]:
-        """The single words that are worth looking for inside others, the worst first."""
-        for kind in _TELLING:
-            for pattern, term in self.terms.patterns():
-                if term.kind == kind and len(pattern) == 1 and not term.in_context:
-                    yield pattern[0]
-
-    def _hidden_words(self) -> Iterator[str]:
-        """Every word that is worth recognising under a disguise, the worst first."""
-        yield from self._hidden_terms()
+    def _single_terms(self, kind: str, *, slipping: bool = False) -> Iterator[str]:
+        """The words of a kind that count anywhere; `slipping` ones are recognised with slips in them."""
         for pattern, term in self.terms.patterns():
-            if term.kind == "youth" and len(pattern) == 1:
+            wanted = term.kind == kind and (not slipping or kind in self._slips[term.language])
+            if wanted and len(pattern) == 1 and not term.in_context:
                 yield pattern[0]
-        for pattern, _ in self.numbers.patterns():
-            yield from pattern
-        for pattern, _ in self.ages.patterns():
-            yield from (word for word in pattern if len(word) > _LONGEST_PARTICLE or not word.isascii())
+
+
+def _tells(word: str) -> bool:
+    """Fillers such as "com" or "the" in a phrase of age say nothing when they turn up inside another word."""
+    return len(word) > _LONGEST_FILLER or not word.isascii()
 
 
 def _characters(files: Sequence[RuleFile], table: str) -> Iterator[tuple[str, str]]:

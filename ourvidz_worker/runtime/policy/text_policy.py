@@ -30,7 +30,7 @@ from ourvidz_worker.runtime.policy.words import Word, words_of
 if TYPE_CHECKING:
     from ourvidz_worker.ports import Pixels
 
-_EXCUSES = ("not_sexual", "grown", "adult", "harmless", "thing_age")
+_EXCUSES = ("not_sexual", "not_minor", "grown", "adult", "harmless", "thing_age")
 _SENTENCE = "the content policy refuses this prompt; submit one that describes something else"
 # Weights of prompt languages, whichever of them the engine reads.
 _BELOW_ZERO = re.compile(r"[)\]\"':(,]\s?-\s?\.?\d")  # "(word)-1", "(word:-1)", ".blend(1, -1)"
@@ -112,21 +112,22 @@ class TextPolicy:
         for meaning in itertools.chain(self._find_terms(keys), self._ages.meanings(words, keys)):
             if excusing or meaning.kind not in _EXCUSES:
                 found[meaning.kind].append(meaning)
-        young = outside(found["young"], found["grown"])
-        peopled = any(not f.is_age for f in young + found["minor"])
+        minors, young, settings, youth = (
+            outside(found[kind], found["not_minor"]) for kind in ("minor", "young", "setting", "youth")
+        )
+        young = outside(young, found["grown"])
+        peopled = any(not f.is_age for f in young + minors)
         harmless = [f for f in found["harmless"] if words[f.first].clause == words[f.last - 1].clause]
         harmless += [] if peopled else found["thing_age"]
 
         maybe_minors = [f for f in outside(young, harmless) if not f.is_age]
-        look_young = bool(outside(found["setting"], harmless)) or any_beside(
-            maybe_minors, outside(found["youth"], harmless), words
-        )
+        look_young = bool(outside(settings, harmless)) or any_beside(maybe_minors, outside(youth, harmless), words)
         adult = not look_young and all_adult(young, found["adult"], found["counted"], words)
         return _Verdict(
             forbidden=bool(found["forbidden"]),
             sexual=bool(outside(found["sexual"], found["not_sexual"])),
-            youth=bool(found["minor"]) or not (adult or not young),
-            minor=bool(outside(found["minor"], harmless) or (maybe_minors and look_young)),
+            youth=bool(minors) or not (adult or not young),
+            minor=bool(outside(minors, harmless) or (maybe_minors and look_young)),
             peopled=bool(maybe_minors),
             denies_adults=bool(found["denied"]) or any(f.is_age for f in found["adult"]),
         )

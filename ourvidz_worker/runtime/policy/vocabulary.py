@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from ourvidz_worker.runtime.policy.misspellings import misspellings
-from ourvidz_worker.runtime.policy.phrases import Lexicon
+from ourvidz_worker.runtime.policy.phrases import Lexicon, Particles
 from ourvidz_worker.runtime.policy.words import Word, kind_of, spanning
 
 _CHUNK = re.compile(r"\S+")
 _PART = re.compile(r"[^\s,;:()\[\]{}<>\"]+")
 _REPEATED = re.compile(r"(.)\1+")
-_STRETCHED = re.compile(r"(.)\1\1|([aiuhjkqvwxy])\2")  # no language doubles these often
+_STRETCHED = re.compile(r"(.)\1\1")  # no language does
+_DOUBLED = re.compile(r"([aiuhjkqvwxy])\1")  # English hardly does, but Dutch and Finnish
 
 _SHORTEST_SEGMENT = 3
 _SHORTEST_JOINED = 5  # two ordinary words make a short term by chance, hardly ever a long one
 _SHORTEST_SPACED = 4
 _SEGMENTED = range(6, 41)
+_SHORTEST_SINGLE = 8  # letters of a word that is no accident of two others
 _RUN_ON = 20  # longer words are looked through, not only looked up
 _REMEMBERED = 8192  # words
 
@@ -30,33 +32,40 @@ _REMEMBERED = 8192  # words
 class Vocabulary:
     """The words that disguises are undone for, most telling first; `stem*` stands for every word that begins so.
 
-    `telling` are those worth looking for across a space or inside a longer word, and `numbers` across a space;
-    `ordinary` words are never a disguise; `leet` maps a digit or sign to the letter it stands for.
+    `telling` are those worth looking for inside a longer word, and `slipping` also misspelt or with a space in them.
+    `numbers` and `ages` are words of ages, which say nothing without each other. `ordinary` words are never a
+    disguise, `leet` maps a digit or sign to the letter it stands for, and nothing `known` is a misspelling.
     """
 
     def __init__(
         self,
         words: Iterable[str],
         *,
-        telling: Iterable[str],
-        numbers: Iterable[str],
+        telling: Collection[str],
+        slipping: Collection[str],
+        numbers: Collection[str],
+        ages: Collection[str],
         ordinary: Collection[str],
         leet: Mapping[str, str],
+        particles: Mapping[str, Particles],
+        known: Container[str],
     ) -> None:
         self._words = dict.fromkeys(words)
-        self._lexicon = Lexicon(self._words)
+        self._lexicon = Lexicon(self._words, particles=particles)
         self._ordinary = ordinary
-        telling = list(telling)
         self._telling = {word.rstrip("*") for word in telling}
-        self._joined = self._telling | set(numbers)
+        self._joined = {word.rstrip("*") for word in slipping} | {*numbers}
+        self._joined |= {word for word in self._telling if not word.isascii() or len(word) >= _SHORTEST_SINGLE}
+        self._numbers = numbers
+        self._ages = ages
         self._telling_lengths = sorted({len(word) for word in self._telling}, reverse=True)
-        self._misspelt = misspellings(telling, self._words)
+        self._misspelt = misspellings(slipping, known)
         self._leet = set(leet)
         # In leetspeak a 1 is an i or an l, so both sides give up the difference.
         self._leet_letters = str.maketrans({**leet, "l": "i"})
         self._by_letters = _Index(self._words, self._letters)
-        self._by_single = _Index(self._words, _single)
-        self._by_single_letters = _Index(self._words, lambda word: _single(self._letters(word)))
+        self._stretched = _Stretched(self._words, self._letters)
+        self._doubled = _Stretched(slipping, self._letters)
         self._unjoined = lru_cache(maxsize=_REMEMBERED)(self._find_unjoined)
 
     def respelt(self, folded: str, words: Sequence[Word]) -> list[Word]:
@@ -139,11 +148,9 @@ class Vocabulary:
         leet = any(c in self._leet for c in text)
         if leet and (known := self._by_letters.find(self._letters(text))):
             return [known]
-        if _STRETCHED.search(text):
-            letters = self._letters if leet else str
-            known = (self._by_single_letters if leet else self._by_single).find(_single(letters(text)))
-            if known and _is_stretched(letters(text), letters(known)):
-                return [known]
+        stretched = self._stretched if _STRETCHED.search(text) else self._doubled if _DOUBLED.search(text) else None
+        if stretched and (known := stretched.find(text, leet=leet)):
+            return [known]
         return self._segments(text)
 
     def _letters(self, text: str) -> str:
@@ -156,7 +163,7 @@ class Vocabulary:
             lengths = (n for n in self._telling_lengths if n >= shortest and text[start : start + n] in self._telling)
             if length := next(lengths, 0):
                 found.append(text[start : start + length])
-        return found
+        return found if len(found) > 1 or any(len(word) >= _SHORTEST_SINGLE for word in found) else []
 
     def _segments(self, text: str) -> list[str]:
         """`text` as two or more known words without a gap, or nothing."""
@@ -171,7 +178,9 @@ class Vocabulary:
                 if piece in self._words or (end == len(text) and piece in self._lexicon):
                     tails[start] = [piece, *tails[end]]
                     break
-        return tails.get(0, [])
+        found = tails.get(0, [])
+        is_age = any(piece in self._numbers for piece in found), any(piece in self._ages for piece in found)
+        return found if is_age[0] == is_age[1] else []
 
 
 class _Index:
@@ -187,6 +196,20 @@ class _Index:
 
     def find(self, disguised: str) -> str | None:
         return next((self._known[key] for key in self._lexicon.keys(disguised)), None)
+
+
+class _Stretched:
+    """Known words whose letters are repeated, with leetspeak or without."""
+
+    def __init__(self, words: Collection[str], letters: Callable[[str], str]) -> None:
+        self._letters = letters
+        self._by_single = _Index(words, _single)
+        self._by_single_letters = _Index(words, lambda word: _single(letters(word)))
+
+    def find(self, text: str, *, leet: bool) -> str | None:
+        letters, index = (self._letters, self._by_single_letters) if leet else (str, self._by_single)
+        known = index.find(_single(letters(text)))
+        return known if known and _is_stretched(letters(text), letters(known)) else None
 
 
 def _grouped(words: list[Word], spans: Iterable[re.Match[str]]) -> Iterator[tuple[re.Match[str], list[Word]]]:

@@ -25,8 +25,9 @@ from ourvidz_worker.engines.fitting import fit
 from ourvidz_worker.engines.steering import Repainting
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.engines.wan import loading
-from ourvidz_worker.engines.wan.conditions import Conditions
+from ourvidz_worker.engines.wan.conditions import Conditions, fitted
 from ourvidz_worker.engines.wan.engine import WanEngine
+from ourvidz_worker.engines.wan.latents import decode
 from ourvidz_worker.engines.wan.ways import from_a_still
 from ourvidz_worker.errors import AdapterUnusable, BadJob, Drained, OutOfMemory
 from ourvidz_worker.ports import Generation, GenerationRequest, ReferenceImage
@@ -81,6 +82,17 @@ def resemblance(frame: Pixels, image: ReferenceImage) -> float:
     """Correlation of all pixels, from -1 to 1."""
     shown = np.asarray(fit(image.pixels, frame.shape[1], frame.shape[0], "crop"))
     return float(np.corrcoef(frame.ravel(), shown.ravel())[0, 1])
+
+
+def test_the_tiny_vae_gives_a_picture_back_as_a_mosaic_of_itself(engine: WanEngine) -> None:
+    shown = reference("start")
+    vae = engine._ready().from_noise.vae
+    with torch.no_grad():
+        latents = vae.encode(
+            fitted(shown, Canvas.covering(256, 256, 64), "crop")[None, :, None] * 2 - 1
+        ).latent_dist.mode()
+    assert latents.shape == (1, 16, 1, 8, 8)
+    assert resemblance(decode(vae, latents)[0], shown) > 0.95
 
 
 def test_a_start_frame_is_seen_in_the_first_frame_and_an_end_frame_in_the_last(clip: Callable[..., Pixels]) -> None:

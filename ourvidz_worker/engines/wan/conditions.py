@@ -22,6 +22,12 @@ INVENT = 127 / 255  # the grey that VACE was trained to see where there is nothi
 KEPT, GENERATED = 0.0, 1.0  # in a mask
 
 
+def fitted(image: ReferenceImage, canvas: Canvas, mode: Fit) -> torch.Tensor:
+    """A reference on the canvas, shape (3, height, width), from 0 to 1."""
+    picture = torch.from_numpy(np.array(fit(image.pixels, canvas.width, canvas.height, mode)))
+    return picture.permute(2, 0, 1) / 255
+
+
 class Conditions:
     """The references of one job for a clip of `num_frames` frames on a canvas; at least one, one per role.
 
@@ -55,8 +61,7 @@ class Conditions:
             mask = torch.full((1, self._num_frames, 1, height, width), GENERATED, device=device)
             for position, frame in ((0, self._start), (-1, self._end)):
                 if frame is not None:
-                    picture = torch.from_numpy(np.array(fit(frame.pixels, width, height, self._mode)))
-                    video[0, position] = picture.permute(2, 0, 1) / 255
+                    video[0, position] = fitted(frame, self._canvas, self._mode)
                     mask[0, position] = KEPT
             frames = {"video": video, "mask": mask}
         pictures = [scaled(image.pixels, width, height, self._mode) for image in self._pictures]

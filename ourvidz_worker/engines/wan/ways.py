@@ -12,9 +12,9 @@ from typing import Any
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.canvas import Canvas
-from ourvidz_worker.engines.fitting import Fit, fit
+from ourvidz_worker.engines.fitting import Fit
 from ourvidz_worker.engines.steering import Followed, Repainting, reference_details
-from ourvidz_worker.engines.wan.conditions import Conditions
+from ourvidz_worker.engines.wan.conditions import Conditions, fitted
 from ourvidz_worker.engines.wan.loading import spatial_grid
 from ourvidz_worker.errors import BadJob
 from ourvidz_worker.ports import ReferenceImage
@@ -60,8 +60,8 @@ def from_a_still(pipe: Any, job: Job, references: Sequence[ReferenceImage], canv
     require_still(references)
     (image,) = references
     repainting = Repainting(image.reference.strength, job.num_inference_steps)
-    picture = fit(image.pixels, canvas.width, canvas.height, mode)
-    call = {"video": [picture] * job.num_frames, "strength": repainting.pipeline_strength}
+    still = fitted(image, canvas, mode).expand(1, job.num_frames, -1, -1, -1)
+    call = {"video": still, "strength": repainting.pipeline_strength}
     details = _details(references, "video_to_video") | {"denoise_strength": repainting.denoise_strength}
     return Way(pipe, call, repainting.steps, details)
 

@@ -31,6 +31,10 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 ORIGINAL = WanModel("wan", "original", "float32", "float32", config="diffusers", vace="original-vace")
 DIFFUSERS = replace(ORIGINAL, path="diffusers", vace="diffusers/vace")
 WEIGHTS = ("transformer", "vae", "text_encoder")
+SDXL = {
+    "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1),
+    "conditioner.embedders.1.model.ln_final.bias": torch.zeros(1),
+}
 
 
 @pytest.fixture(scope="module")
@@ -245,10 +249,7 @@ def test_an_archive_that_holds_anything_but_tensors_is_not_opened(spoilt: Path) 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (
-            lambda weights: {"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1)} | SDXL,
-            "looks like an SDXL",
-        ),
+        (lambda weights: SDXL, "looks like an SDXL"),
         (lambda weights: weights | {"vace_blocks.0.after_proj.bias": torch.zeros(1)}, "looks like a WAN VACE model"),
         (
             lambda weights: {name: _doubled(weight) for name, weight in weights.items()},
@@ -271,9 +272,6 @@ def test_another_model_s_weights_are_a_sentence(
     assert message.startswith(f"{path} ")
     assert problem in message
     assert message.endswith("([wan] path in models.toml); put a WAN video model there")
-
-
-SDXL = {"conditioner.embedders.1.model.ln_final.bias": torch.zeros(1)}
 
 
 def _doubled(weight: torch.Tensor) -> torch.Tensor:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ourvidz_worker.contract.job import Reference, ReferenceRole
+from ourvidz_worker.engines.fitting import Fit
+from ourvidz_worker.engines.sdxl.adapters import Adapters
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
-from ourvidz_worker.engines.tiny.models import MODELS
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 
 MakeRequest = Callable[..., GenerationRequest]
@@ -37,10 +37,13 @@ def distance(one: Any, other: Any) -> float:
     return float(np.abs(one.astype(int) - other.astype(int)).mean())
 
 
-def engine_with(cache_dir: Path, *adapters: str, **changes: str) -> SdxlEngine:
-    """The tiny model with some of its adapters, or with others in their place (paths below `cache_dir`)."""
+def engine_with(whole: SdxlEngine, *adapters: str, fit: Fit = "crop", **changes: str) -> SdxlEngine:
+    """An engine on the components of `whole` with some of its adapters, or with other files in their place."""
     left_out = {name: None for name in ADAPTERS if name not in adapters}
-    return SdxlEngine(replace(MODELS.sdxl, **{**left_out, **changes}), cache_dir, lambda: None)
+    model = replace(whole._model, **{**left_out, **changes})
+    engine, loaded = SdxlEngine(model, whole._models_dir, whole._prepare, fit=fit), whole._ready()
+    engine._loaded = replace(loaded, adapters=Adapters(model, whole._models_dir, loaded.pipe))
+    return engine
 
 
 def reference(role: ReferenceRole, strength: float = 0.7, *, square: int = 30, shade: int = 200) -> ReferenceImage:

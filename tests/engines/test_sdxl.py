@@ -14,7 +14,7 @@ from ourvidz_worker.engines.assembly import Engines
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
 from ourvidz_worker.engines.sdxl.schedulers import fresh_scheduler
-from ourvidz_worker.errors import Drained, OutOfMemory, OutputInvalid, PoisonedContext
+from ourvidz_worker.errors import Drained, PoisonedContext
 from ourvidz_worker.ports import GenerationRequest
 from tests.engines.sdxl_studio import MakeRequest, difference, drawn, ignore_steps, replaced_method
 
@@ -108,17 +108,6 @@ def test_a_batch_that_does_not_fit_is_split_without_changing_a_picture(
     assert difference(generation.frames, whole) <= 3
 
 
-def test_one_image_that_does_not_fit_fails_as_out_of_memory(
-    engine: SdxlEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(sample: torch.Tensor) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    replaced_method(monkeypatch, AutoencoderKL, "decode", refuse)
-    with pytest.raises(OutOfMemory):
-        engine.generate(make_request("sdxl_image_fast"), ignore_steps)
-
-
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
@@ -174,15 +163,6 @@ def test_a_picture_that_overflows_is_decoded_once_more_in_float32(
     finally:
         vae.load_state_dict(AutoencoderKL.from_pretrained(vae.config._name_or_path).state_dict())
         vae.to(dtype=torch.float32)
-
-
-def test_a_picture_that_stays_not_a_number_is_not_sent(
-    engine: SdxlEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dtypes = spoiled_decoding(monkeypatch, lambda vae: True)
-    with pytest.raises(OutputInvalid, match="not numbers, also when it was generated once more"):
-        engine.generate(make_request("sdxl_image_fast"), ignore_steps)
-    assert len(dtypes) == 2
 
 
 def test_other_random_numbers_are_left_alone(engine: SdxlEngine, make_request: MakeRequest) -> None:

@@ -294,9 +294,7 @@ def _from_json(document: dict[str, Any], folder: Path) -> Result:
     reported = tuple(ReportedAsset(**asset) for asset in document["callback"]["assets"])
     return Result(
         bucket=document["bucket"],
-        assets=tuple(
-            StoredAsset(entry.pop("key"), _asset_from_json(entry, folder)) for entry in document["assets"]
-        ),
+        assets=tuple(StoredAsset(entry.pop("key"), _asset_from_json(entry, folder)) for entry in document["assets"]),
         callback=replace(callback, assets=reported),
     )
 

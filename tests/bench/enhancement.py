@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.write(result, arguments.report)
     if arguments.plot:
         medians = {name: section["median"] for name, section in sections.items() if "median" in section}
-        title = f"Seconds until a prompt is rewritten ({_LABELS[arguments.models]}; median, logarithmic)"
+        title = f"Seconds until a prompt is rewritten: {arguments.models} models, medians, logarithmic"
         arguments.plot.write_text(bar_chart(title, medians), encoding="utf-8")
     report.print_sections(sections, Console(stderr=True))
     return 0

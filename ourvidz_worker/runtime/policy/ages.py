@@ -18,6 +18,7 @@ _MONTHS = 12
 _LAST_GRADE = 13
 _LONGEST_LIFE = 120
 _MAYBE = ("maybe_years", "maybe_grades", "under")  # what may be of something else than a person
+_THING_BEFORE = 2  # "parmigiano di 24 mesi"
 _THING_AFTER = 3  # "15 year old single malt"
 
 
@@ -58,7 +59,8 @@ class Ages:
         """A whisky, a tree or a car right before or after an age."""
         after = (item.text for item in items[last : last + _THING_AFTER])
         following = itertools.takewhile(lambda text: text not in self._stops, after)
-        return any(text in self._things for text in following) or (first > 0 and items[first - 1].text in self._things)
+        before = (item.text for item in items[max(0, first - _THING_BEFORE) : first])
+        return any(text in self._things for text in itertools.chain(before, following))
 
 
 def _is_alone(item: Item, words: Sequence[Word]) -> bool:

@@ -1,9 +1,10 @@
-"""Misspelt words: letters swapped, left out, doubled or written backwards."""
+"""Misspelt words: letters swapped, left out, doubled or masked, or the whole written backwards."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 
+_SHORTEST_MASKED = 4
 _SHORTEST_SWAPPED = 5  # shorter words become other words of the language
 _SHORTEST_LACKING = 7
 _SHORTEST_REVERSED = 4
@@ -25,6 +26,10 @@ def misspellings(words: Iterable[str], known: Container[str]) -> dict[str, str]:
 
 
 def _spellings(word: str) -> Iterator[str]:
+    if len(word) >= _SHORTEST_MASKED:
+        for index in range(1, len(word)):
+            yield f"{word[:index]}*{word[index + 1 :]}"
+            yield f"{word[:index]}**{word[index + 2 :]}"
     if len(word) >= _SHORTEST_REVERSED:
         yield word[::-1]
     if len(word) >= _SHORTEST_SWAPPED:

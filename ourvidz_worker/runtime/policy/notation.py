@@ -21,12 +21,19 @@ _WEIGHT = re.compile(
     """,
     re.VERBOSE,
 )
+_TURNED = str.maketrans(
+    "\u0250q\u0254p\u01dd\u025f\u0183\u0265\u1d09\u027e\u029el\u026fuodb\u0279s\u0287n\u028c\u028dx\u028ez",
+    "abcdefghijklmnopqrstuvwxyz",
+)
+_ONLY_TURNED = re.compile("[\u0250\u01dd\u0183\u1d09\u027e\u026f\u0279\u0287\u028d\u028e]")
 _MARKS = re.compile(r"[()\[\]{}\\\"`*|]")
 
 
 def versions(text: str) -> Iterator[str]:
-    """The text, what its escapes stand for, and the same without markup, as far as they differ."""
+    """The text, what its escapes stand for, the same without markup, and turned text upright, as far as they differ."""
     yield text
+    if _ONLY_TURNED.search(text):
+        yield text.lower().translate(_TURNED)[::-1]
     decoded = _decoded(text)
     if decoded != text:
         yield decoded

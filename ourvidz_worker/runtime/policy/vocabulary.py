@@ -16,6 +16,8 @@ from ourvidz_worker.runtime.policy.words import Word, kind_of, spanning
 
 _CHUNK = re.compile(r"\S+")
 _PART = re.compile(r"[^\s,;:()\[\]{}<>\"]+")
+_MASK = re.compile("[*#\u2022\u25cf\u2217]")
+_AROUND = ".,;:!?()[]{}\"'"
 _REPEATED = re.compile(r"(.)\1+")
 _STRETCHED = re.compile(r"(.)\1\1")  # no language does
 _DOUBLED = re.compile(r"([aiuhjkqvwxy])\1")  # English hardly does, but Dutch and Finnish
@@ -95,6 +97,8 @@ class Vocabulary:
         return result
 
     def _whole(self, chunk: str, words: list[Word]) -> list[Word]:
+        if (masked := self._misspelt.get(_MASK.sub("*", chunk.strip(_AROUND)))) and words:
+            return spanning([masked], words)
         if not words or not (len(words) > 1 or any(c in self._leet for c in chunk)):
             return []
         signed = "".join(c for c in chunk if c.isalnum() or c in self._leet)
@@ -141,17 +145,20 @@ class Vocabulary:
         """The known words that `text` is a spelling of; none when there is none or it has no letter."""
         if text in self._ordinary or not any(c.isalpha() for c in text):
             return []
-        if text in self._lexicon:
+        if text in self._words:
             return [text]
-        if text in self._misspelt:
-            return [self._misspelt[text]]
+        if text in self._lexicon:  # as the form of a word, or as a stem with another word run together
+            return self._segments(text) or [text]
+        known = self._misspelt.get(text) or self._respelt_letters(text)
+        return [known] if known else self._segments(text)
+
+    def _respelt_letters(self, text: str) -> str | None:
+        """The known word of leetspeak or of repeated letters."""
         leet = any(c in self._leet for c in text)
         if leet and (known := self._by_letters.find(self._letters(text))):
-            return [known]
+            return known
         stretched = self._stretched if _STRETCHED.search(text) else self._doubled if _DOUBLED.search(text) else None
-        if stretched and (known := stretched.find(text, leet=leet)):
-            return [known]
-        return self._segments(text)
+        return stretched.find(text, leet=leet) if stretched else None
 
     def _letters(self, text: str) -> str:
         return text.translate(self._leet_letters)
@@ -175,7 +182,7 @@ class Vocabulary:
         for start in range(len(text) - shortest, -1, -1):
             for end in [end for end in tails if end - start >= shortest]:
                 piece = text[start:end]
-                if piece in self._words or (end == len(text) and piece in self._lexicon):
+                if piece in self._words or (end == len(text) and start and piece in self._lexicon):
                     tails[start] = [piece, *tails[end]]
                     break
         found = tails.get(0, [])

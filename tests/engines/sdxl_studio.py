@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,10 +39,13 @@ def distance(one: Any, other: Any) -> float:
     return float(np.abs(one.astype(int) - other.astype(int)).mean())
 
 
-def engine_with(whole: SdxlEngine, *adapters: str, fit: Fit = "crop", **changes: str) -> SdxlEngine:
-    """An engine on the components of `whole` with some of its adapters, or with other files in their place."""
-    left_out = {name: None for name in ADAPTERS if name not in adapters}
-    model = replace(whole._model, **{**left_out, **changes})
+def engine_with(
+    whole: SdxlEngine, *adapters: str, fit: Fit = "crop", files: Mapping[str, Path] = MappingProxyType({})
+) -> SdxlEngine:
+    """An engine on the components of `whole` with some of its adapters, or with other `files` in their place."""
+    changes: dict[str, Any] = {name: None for name in ADAPTERS if name not in adapters}
+    changes |= {name: str(path) for name, path in files.items()}
+    model = replace(whole._model, **changes)
     engine, loaded = SdxlEngine(model, whole._models_dir, whole._prepare, fit=fit), whole._ready()
     engine._loaded = replace(loaded, adapters=Adapters(model, whole._models_dir, loaded.pipe))
     return engine

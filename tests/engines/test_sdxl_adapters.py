@@ -74,8 +74,8 @@ def of_another_encoder(folder: Path) -> None:
 
 def a_text_encoder(folder: Path) -> None:
     shutil.rmtree(folder)
-    shape = SDXL["text_encoder"] | {"vocab_size": 99, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    CLIPTextModel(CLIPTextConfig(**shape)).save_pretrained(folder)
+    words = {"vocab_size": 99, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    CLIPTextModel(CLIPTextConfig(**SDXL["text_encoder"], **words)).save_pretrained(folder)
 
 
 def empty(folder: Path) -> None:
@@ -114,7 +114,7 @@ def adapters(tiny_sdxl: Engines, cache_dir: Path, tmp_path: Path) -> dict[str, P
 @pytest.fixture
 def engine(tiny_sdxl: Engines, adapters: dict[str, Path]) -> SdxlEngine:
     assert isinstance(tiny_sdxl.engine, SdxlEngine)
-    return engine_with(tiny_sdxl.engine, *ADAPTERS, **{adapter: str(path) for adapter, path in adapters.items()})
+    return engine_with(tiny_sdxl.engine, *ADAPTERS, files=adapters)
 
 
 @pytest.mark.parametrize(

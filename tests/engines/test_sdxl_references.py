@@ -19,6 +19,7 @@ from ourvidz_worker.engines.fitting import Fit
 from ourvidz_worker.engines.sdxl import adapters as sdxl_adapters
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
 from ourvidz_worker.engines.sdxl.image_encoder import ImageEncoder
+from ourvidz_worker.engines.sdxl.ip_adapters import load_ip_adapter
 from ourvidz_worker.engines.tiny.adapters import controlnet_shape, open_gates
 from ourvidz_worker.engines.tiny.models import MODELS
 from ourvidz_worker.engines.tiny.shapes import SDXL
@@ -66,8 +67,8 @@ def plain(engine: SdxlEngine, make_request: MakeRequest) -> Any:
 
 
 @pytest.fixture(scope="module")
-def edges_controlnet(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A ControlNet for edges alone, as a path below the models folder (absolute, so it replaces that)."""
+def edges_controlnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ControlNet for edges alone."""
     folder = tmp_path_factory.mktemp("controlnet")
     shape = {"conditioning_embedding_out_channels": SDXL["controlnet"]["conditioning_embedding_out_channels"]}
     with torch.random.fork_rng():
@@ -75,7 +76,7 @@ def edges_controlnet(tmp_path_factory: pytest.TempPathFactory) -> str:
         controlnet = ControlNetModel(**controlnet_shape(), **shape)
         open_gates(controlnet)
     controlnet.save_pretrained(folder)
-    return str(folder)
+    return folder
 
 
 def steered(make_request: MakeRequest, *references: ReferenceImage, **changes: Any) -> GenerationRequest:
@@ -165,10 +166,10 @@ def test_a_reference_is_cropped_or_padded_as_the_setting_says(
 
 
 def test_the_kind_of_a_controlnet_is_told_from_its_config(
-    engine: SdxlEngine, edges_controlnet: str, make_request: MakeRequest, plain: Any
+    engine: SdxlEngine, edges_controlnet: Path, make_request: MakeRequest, plain: Any
 ) -> None:
     """One for edges alone takes other arguments than a union of several kinds."""
-    simple = engine_with(engine, "controlnet", controlnet=edges_controlnet)
+    simple = engine_with(engine, "controlnet", files={"controlnet": edges_controlnet})
     generation = simple.generate(steered(make_request, reference("composition")), ignore_steps)
     assert generation.details["reference_method"] == "controlnet"
     assert difference(generation.frames, plain) >= 5
@@ -234,11 +235,11 @@ def test_the_strongest_reference_still_runs_one_step(
 
 @pytest.mark.parametrize("kind", ["union", "edges"])
 def test_img2img_goes_together_with_every_other_method(
-    engine: SdxlEngine, edges_controlnet: str, make_request: MakeRequest, kind: str
+    engine: SdxlEngine, edges_controlnet: Path, make_request: MakeRequest, kind: str
 ) -> None:
     """The face's adapter is missing, so that the picture begins with the face and everything else steers it."""
-    changes = {"controlnet": edges_controlnet} if kind == "edges" else {}
-    engine = engine_with(engine, "image_encoder", "ip_adapter", "controlnet", **changes)
+    files = {"controlnet": edges_controlnet} if kind == "edges" else {}
+    engine = engine_with(engine, "image_encoder", "ip_adapter", "controlnet", files=files)
     seen: list[tuple[int, int]] = []
     request = steered(make_request, *ALL_THREE, num_inference_steps=10)
     generation = engine.generate(request, lambda done, total: seen.append((done, total)))
@@ -333,12 +334,11 @@ def test_memory_for_an_adapter_is_made_by_dropping_idle_ones(
 ) -> None:
     engine = engine_with(engine, *ADAPTERS)
     drawn(engine, steered(make_request, reference("composition")))
-    original = sdxl_adapters.load_ip_adapter
 
     def load(pipe: Any, path: Path) -> Any:
         if "controlnet" in engine._ready().adapters._held:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(pipe, path)
+        return load_ip_adapter(pipe, path)
 
     monkeypatch.setattr(sdxl_adapters, "load_ip_adapter", load)
     generation = engine.generate(steered(make_request, reference("style")), ignore_steps)
@@ -360,7 +360,7 @@ def test_weights_that_arrive_on_the_volume_are_used_by_the_next_job(
     engine: SdxlEngine, cache_dir: Path, tmp_path: Path, make_request: MakeRequest
 ) -> None:
     missing = tmp_path / "controlnet"
-    engine = engine_with(engine, "controlnet", controlnet=str(missing))
+    engine = engine_with(engine, "controlnet", files={"controlnet": missing})
     request = steered(make_request, reference("composition"))
     assert engine.generate(request, ignore_steps).details["reference_method"] == "img2img"
     assert MODELS.sdxl.controlnet is not None

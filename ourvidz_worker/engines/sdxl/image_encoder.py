@@ -40,7 +40,7 @@ class ImageEncoder:
             seen = self._model(pixels).image_embeds
             return torch.stack([torch.zeros_like(seen), seen])
         nothing = torch.zeros_like(pixels)
-        states = self._model(torch.cat([nothing, pixels]), output_hidden_states=True).hidden_states[-2]
+        states: torch.Tensor = self._model(torch.cat([nothing, pixels]), output_hidden_states=True).hidden_states[-2]
         return states[:, None]
 
 

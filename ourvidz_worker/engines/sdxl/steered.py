@@ -94,9 +94,9 @@ class Steerer:
         if repainting is not None:
             details["denoise_strength"] = repainting.denoise_strength
         return Steered(
-            PIPELINES[control and control.kind, repainted is not None],
+            PIPELINES[control.kind if control else None, repainted is not None],
             call,
-            control and control.model,
+            control.model if control else None,
             [(self._adapters.ip_adapter(_key(each)), attention_scale(each)) for each in speaking],
             repainting.steps if repainting else self._job.num_inference_steps,
             details,

@@ -78,9 +78,8 @@ def a_text_encoder(folder: Path) -> None:
     CLIPTextModel(CLIPTextConfig(**SDXL["text_encoder"], **words)).save_pretrained(folder)
 
 
-def empty(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.mkdir()
+def without_its_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
 
 
 def without_its_middle(folder: Path) -> None:
@@ -131,9 +130,9 @@ def engine(tiny_sdxl: Engines, adapters: dict[str, Path]) -> SdxlEngine:
         ("ip_adapter_face", without("image_proj.layers.2"), "an IP-Adapter"),
         ("image_encoder", of_another_encoder, "of width 24, and .* gives 28"),
         ("image_encoder", a_text_encoder, "an image encoder"),
-        ("image_encoder", empty, "an image encoder"),
+        ("image_encoder", without_its_config, "an image encoder"),
         ("image_encoder", a_cut_file, "an image encoder"),
-        ("controlnet", empty, "a ControlNet"),
+        ("controlnet", without_its_config, "a ControlNet"),
         ("controlnet", a_cut_file, "a ControlNet"),
         ("controlnet", without_its_middle, "a ControlNet"),
         ("controlnet", of_another_model, r"cross_attention_dim is \[64\]"),
@@ -157,6 +156,18 @@ def test_a_file_that_does_not_fit_is_named_and_plain_jobs_go_on(
         assert str(adapters[adapter]) in str(caught.value)
         assert "\n" not in str(caught.value)
     assert np.array_equal(drawn(engine, make_request("sdxl_image_fast")), plain)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_folder_or_file_without_weights_is_none(
+    engine: SdxlEngine, adapters: dict[str, Path], make_request: MakeRequest, adapter: str
+) -> None:
+    """A download may be under way."""
+    path = adapters[adapter]
+    weights = path if path.is_file() else next(path.glob("*.safetensors"))
+    weights.rename(weights.with_suffix(".part"))
+    generation = engine.generate(make_request("sdxl_image_fast", references=(reference(ROLES[adapter]),)), ignore_steps)
+    assert generation.details["reference_method"] in ("img2img", "ip_adapter_layout")
 
 
 def test_a_file_that_was_replaced_is_read_by_the_next_job(

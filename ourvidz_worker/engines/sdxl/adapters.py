@@ -43,8 +43,8 @@ class Adapters:
 
     @property
     def present(self) -> frozenset[str]:
-        """The keys whose files lie on the volume now; whether they fit shows when they are loaded."""
-        return frozenset(key for key, path in self._paths.items() if path.exists())
+        """The keys whose weights lie on the volume now; whether they fit shows when they are loaded."""
+        return frozenset(key for key, path in self._paths.items() if path.is_file() or any(path.glob("*.safetensors")))
 
     def ip_adapter(self, key: str) -> IpAdapter:
         return self._get(key, lambda path: load_ip_adapter(self._pipe, path))

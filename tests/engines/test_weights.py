@@ -140,9 +140,8 @@ def test_a_vae_may_be_a_file_or_a_folder(models: ModelsConfig, tmp_path: Path) -
 
 def test_adapters_that_are_missing_are_told_apart(models: ModelsConfig, tmp_path: Path) -> None:
     write_kind(tmp_path / models.sdxl.path, Kind.SDXL)
-    others = {"image_encoder": None, "ip_adapter_face": None}
-    sdxl = replace(models.sdxl, **others, ip_adapter="ip.safetensors", controlnet="controlnet")
-    adapters = replace(models, sdxl=sdxl)
+    sdxl = replace(models.sdxl, image_encoder=None, ip_adapter_face=None)
+    adapters = replace(models, sdxl=replace(sdxl, ip_adapter="ip.safetensors", controlnet="controlnet"))
     assert missing_weights(adapters, tmp_path, "sdxl") == []
     assert [problem.split(" (")[0] for problem in missing_adapters(adapters, tmp_path, "sdxl")] == [
         f"{tmp_path / 'ip.safetensors'} does not exist",

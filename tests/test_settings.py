@@ -125,6 +125,7 @@ def test_the_first_name_wins_when_both_are_set(monkeypatch: pytest.MonkeyPatch) 
         ("OURVIDZ_CALLBACK_PROFILE", "2024-01", "'2025-07' or '2026-02'"),
         ("OURVIDZ_MODELS", "huge", "'real', 'tiny', 'testcard' or 'demo'"),
         ("OURVIDZ_POP_END", "middle", "'right' or 'left'"),
+        ("OURVIDZ_REFERENCE_FIT", "stretch", "'crop' or 'pad'"),
         ("OURVIDZ_QUEUE_MODE", "brpop", "'held' or 'rpop'"),
         ("OURVIDZ_SDXL_POLL", "0", "greater than 0"),
         ("OURVIDZ_RESTART_LIMIT", "0", "greater than or equal to 1"),

@@ -53,6 +53,22 @@ def test_missing_real_weights_stop_the_engine_and_are_never_replaced(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("family", ["sdxl", "wan"])
+def test_both_families_have_one_rule_for_references_of_another_shape(
+    family: ModelFamily, models: ModelsConfig, prompts: Mapping[str, str], tmp_path: Path
+) -> None:
+    engines = assemble(
+        family,
+        selection="tiny",
+        models=models,
+        models_dir=tmp_path,
+        cache_dir=tmp_path,
+        prompts=prompts,
+        reference_fit="pad",
+    )
+    assert vars(engines.engine)["_fit"] == "pad"
+
+
 def test_trained_small_models_come_with_another_version(models: ModelsConfig, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no trained small models ship with this version"):
         assemble("sdxl", selection="demo", models=models, models_dir=tmp_path, cache_dir=tmp_path, prompts={})

@@ -5,23 +5,35 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers import (
+    ControlNetModel,
+    ControlNetUnionModel,
+    StableDiffusionXLControlNetUnionPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+from transformers import CLIPImageProcessorPil
 
 from ourvidz_worker.contract.job import ReferenceRole
 from ourvidz_worker.engines.assembly import Engines
 from ourvidz_worker.engines.fitting import Fit
+from ourvidz_worker.engines.quiet import numpy_conversions_quiet
 from ourvidz_worker.engines.sdxl import adapters as sdxl_adapters
+from ourvidz_worker.engines.sdxl import latents as sdxl_latents
+from ourvidz_worker.engines.sdxl.controlnets import edges
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
 from ourvidz_worker.engines.sdxl.image_encoder import ImageEncoder
 from ourvidz_worker.engines.sdxl.ip_adapters import load_ip_adapter
 from ourvidz_worker.engines.tiny.adapters import controlnet_shape, open_gates
 from ourvidz_worker.engines.tiny.models import MODELS
+from ourvidz_worker.engines.tiny.shapes import ADAPTERS as ADAPTERS_FOLDER
 from ourvidz_worker.engines.tiny.shapes import SDXL
 from ourvidz_worker.errors import BadJob, Drained, OutOfMemory
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
@@ -135,6 +147,42 @@ def test_all_three_at_once_and_each_of_them_counts(engine: SdxlEngine, make_requ
         others = [each for each in ALL_THREE if each is not left_out]
         assert difference(drawn(engine, steered(make_request, *others)), whole) >= 3
     assert np.array_equal(drawn(engine, steered(make_request)), plain)
+
+
+def test_the_picture_is_the_one_that_diffusers_draws_with_its_own_way_of_loading(
+    engine: SdxlEngine, cache_dir: Path, make_request: MakeRequest
+) -> None:
+    """The references have the size that the image encoder reads, so that nobody has to resize them."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    references = tuple(replace(reference(role, 0.6), pixels=pixels) for role in METHODS)
+    request = steered(make_request, *references)
+    folder = cache_dir / MODELS.sdxl.path
+    adapters = folder / ADAPTERS_FOLDER
+    own = StableDiffusionXLControlNetUnionPipeline.from_pretrained(
+        folder,
+        controlnet=ControlNetUnionModel.from_pretrained(adapters / "controlnet"),
+        feature_extractor=CLIPImageProcessorPil(size=32, crop_size=32),
+        add_watermarker=False,
+    )
+    own.set_progress_bar_config(disable=True)
+    own.load_ip_adapter(
+        str(adapters), subfolder="", weight_name=["ip_adapter.safetensors", "ip_adapter_face.safetensors"]
+    )
+    own.set_ip_adapter_scale([{"up": {"block_0": [0.0, 0.6, 0.0]}}, 0.6])
+    with numpy_conversions_quiet():
+        latents = own(
+            prompt=request.prompt,
+            negative_prompt=request.job.negative_prompt,
+            num_inference_steps=2,
+            guidance_scale=request.job.guidance_scale,
+            control_image=[edges(pixels, 256, 256, "crop")],
+            control_mode=[3],
+            controlnet_conditioning_scale=0.6,
+            ip_adapter_image=[Image.fromarray(pixels)] * 2,
+            generator=torch.Generator().manual_seed(request.seed),
+            output_type="latent",
+        ).images
+    assert np.array_equal(drawn(engine, request), sdxl_latents.decode(own.vae, latents))
 
 
 def test_each_of_several_references_has_a_strength_of_its_own(engine: SdxlEngine, make_request: MakeRequest) -> None:

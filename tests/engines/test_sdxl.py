@@ -161,8 +161,8 @@ def test_a_picture_that_overflows_is_decoded_once_more_in_float32(
         assert generation.details["recovery_steps"] == ["decode:float32"]
         assert vae.dtype == torch.bfloat16, "the next job decodes as configured"
     finally:
-        vae.load_state_dict(AutoencoderKL.from_pretrained(vae.config._name_or_path).state_dict())
         vae.to(dtype=torch.float32)
+        vae.load_state_dict(AutoencoderKL.from_pretrained(vae.config._name_or_path).state_dict())
 
 
 def test_other_random_numbers_are_left_alone(engine: SdxlEngine, make_request: MakeRequest) -> None:

@@ -53,17 +53,17 @@ def load_controlnet(path: Path, unet: UNet2DConditionModel) -> ControlNet:
 
 
 @contextmanager
-def looking_once(model: Any) -> Iterator[None]:
+def looking_once(controlnet: ControlNet | None) -> Iterator[None]:
     """Let a ControlNet keep what it saw in its condition, which a pipeline shows it in every step anew."""
-    if model is None:
+    if controlnet is None:
         yield
         return
-    embedding = model.controlnet_cond_embedding
-    model.controlnet_cond_embedding = _Once(embedding)
+    embedding = controlnet.model.controlnet_cond_embedding
+    controlnet.model.controlnet_cond_embedding = _Once(embedding)
     try:
         yield
     finally:
-        model.controlnet_cond_embedding = embedding
+        controlnet.model.controlnet_cond_embedding = embedding
 
 
 class _Once(nn.Module):

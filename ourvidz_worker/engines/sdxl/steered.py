@@ -48,14 +48,14 @@ class Steered:
 
     pipeline_type: type[Any]
     call: Mapping[str, Any]
-    controlnet: Any
+    controlnet: ControlNet | None
     ip_adapters: Sequence[tuple[IpAdapter, Any]]
     steps: int
     details: Mapping[str, Any]
 
     @property
     def components(self) -> Mapping[str, Any]:
-        return {} if self.controlnet is None else {"controlnet": self.controlnet}
+        return {} if self.controlnet is None else {"controlnet": self.controlnet.model}
 
     @contextmanager
     def applied(self, pipe: StableDiffusionXLPipeline) -> Iterator[None]:
@@ -76,31 +76,32 @@ class Steerer:
 
     def steer(self, followed: Sequence[Followed]) -> Steered:
         """Load what is needed and look at the pictures; raises `AdapterUnusable`."""
-        methods = {each.method: each for each in followed}
-        controlled, repainted = methods.pop(CONTROLNET.name, None), methods.pop(IMG2IMG, None)
-        control = None if controlled is None else self._adapters.controlnet("controlnet")
-        repainting = None if repainted is None else Repainting(repainted.strength, self._job.num_inference_steps)
-        call: dict[str, Any] = {}
-        if repainted is None or repainting is None:
-            call |= {"width": self._canvas.width, "height": self._canvas.height}
-        else:
-            call |= {"image": self._latents(repainted), "strength": repainting.pipeline_strength}
-        if control is not None and controlled is not None:
-            call |= self._control_call(controlled, control, begins_with_picture=repainted is not None)
-        speaking = list(methods.values())
-        if speaking:
-            call["ip_adapter_image_embeds"] = [self._embedding(each) for each in speaking]
-        details = reference_details(followed)
-        if repainting is not None:
-            details["denoise_strength"] = repainting.denoise_strength
+        by_method = {each.method: each for each in followed}
+        repainted, controlled = by_method.pop(IMG2IMG, None), by_method.pop(CONTROLNET.name, None)
+        call, steps, details = self._beginning(repainted)
+        controlnet = None
+        if controlled is not None:
+            controlnet = self._adapters.controlnet("controlnet")
+            call |= self._control_call(controlled, controlnet, begins_with_picture=repainted is not None)
+        spoken = by_method.values()
+        if spoken:
+            call["ip_adapter_image_embeds"] = [self._embedding(each) for each in spoken]
         return Steered(
-            PIPELINES[control.kind if control else None, repainted is not None],
+            PIPELINES[controlnet.kind if controlnet else None, repainted is not None],
             call,
-            control.model if control else None,
-            [(self._adapters.ip_adapter(_key(each)), attention_scale(each)) for each in speaking],
-            repainting.steps if repainting else self._job.num_inference_steps,
-            details,
+            controlnet,
+            [(self._adapters.ip_adapter(_key(each)), attention_scale(each)) for each in spoken],
+            steps,
+            reference_details(followed) | details,
         )
+
+    def _beginning(self, repainted: Followed | None) -> tuple[dict[str, Any], int, dict[str, Any]]:
+        """Noise or a picture: what the pipeline takes, how many steps it runs, and what the result says of it."""
+        if repainted is None:
+            return {"width": self._canvas.width, "height": self._canvas.height}, self._job.num_inference_steps, {}
+        left = Repainting(repainted.strength, self._job.num_inference_steps)
+        call = {"image": self._latents(repainted), "strength": left.pipeline_strength}
+        return call, left.steps, {"denoise_strength": left.denoise_strength}
 
     def _control_call(self, followed: Followed, control: ControlNet, *, begins_with_picture: bool) -> dict[str, Any]:
         lines = edges(followed.image.pixels, self._canvas.width, self._canvas.height, self._mode)

@@ -5,6 +5,7 @@ Importing this module imports no model library; each branch of `assemble` brings
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -62,6 +63,7 @@ def assemble(
     """
     from ourvidz_worker.engines.media.encoder import FileEncoder  # noqa: PLC0415 - numpy and codecs, only where they work
 
+    _stay_off_the_hub()
     engine: Engine
     match selection:
         case "testcard":
@@ -85,6 +87,7 @@ def assemble_language(
     *, selection: Selection, models: ModelsConfig, models_dir: Path, cache_dir: Path
 ) -> tuple[LanguageModel, Sampling]:
     """The language model in this process, not loaded yet, and how it is sampled; raises as `assemble` does."""
+    _stay_off_the_hub()
     match selection:
         case "testcard":
             return TestCardLanguageModel(), _sampling(models.qwen)
@@ -95,6 +98,11 @@ def assemble_language(
             return _local_model(models.qwen, models_dir, partial(require_weights, models, models_dir, "qwen"))
         case "demo":
             raise ConfigurationError(NO_DEMO_MODELS)
+
+
+def _stay_off_the_hub() -> None:
+    """Weights come from the volume alone; to be said before the model libraries are imported."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def _local_model(model: QwenModel, models_dir: Path, prepare: Callable[[], None]) -> tuple[LanguageModel, Sampling]:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.commands import ROOT, clean_environment, run_command
 from tests.support.embedded import RunningBackend
 
-COMMANDS = ("sdxl", "wan", "qwen", "orchestrator", "local", "submit", "replay", "demo", "queue", "doctor")
+COMMANDS = ("sdxl", "wan", "qwen", "orchestrator", "local", "submit", "replay", "demo", "queue", "models", "doctor")
 REQUIRED = ("SUPABASE_URL", "SUPABASE_SERVICE_KEY", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN")
 
 

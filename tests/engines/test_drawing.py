@@ -146,9 +146,9 @@ def test_other_stages_go_down_the_same_ladder(stage: Stage) -> None:
 
     with Recovery(lambda: ["vace"] if len(answers) == 2 else []) as recovery:
         assert recovery.attempt(stage, work, vae=vae) == "embeddings"
-        assert vae.use_tiling
-        assert vae.use_slicing
-    assert not vae.use_slicing
+        while_drawn = (vae.use_tiling, vae.use_slicing)
+    assert while_drawn == (True, True)
+    assert (vae.use_tiling, vae.use_slicing) == (False, False)
     assert recovery.details == {
         "recovery_steps": [f"{stage}:free_caches", f"{stage}:evict vace", f"{stage}:vae_tiling"]
     }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,16 @@ async def test_other_random_numbers_are_left_alone(make: Make) -> None:
     torch.manual_seed(5)
     await said(model)
     assert torch.equal(torch.rand(1), expected)
+
+
+@story
+async def test_damaged_weights_are_a_sentence_for_the_operator(cache_dir: Path, tmp_path: Path) -> None:
+    ensure_built(cache_dir, "qwen")
+    shutil.copytree(cache_dir / MODELS.qwen.path, tmp_path / "qwen")
+    (tmp_path / "qwen" / "model.safetensors").write_bytes(b"half a file")
+    model = LocalLanguageModel(replace(MODELS.qwen, path="qwen"), tmp_path, lambda: None)
+    with pytest.raises(ConfigurationError, match=r"tiny-qwen at .*qwen cannot be loaded: DamagedFile"):
+        await model.load()
 
 
 @story

@@ -11,20 +11,34 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
+from ourvidz_worker.engines.headroom import require_headroom
+from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import QwenModel
+from ourvidz_worker.errors import ConfigurationError, WorkerError
 from ourvidz_worker.ports import Message
 
 
 class Chat:
-    """Raises `OutOfMemory`, `PoisonedContext`, or `ConfigurationError` when the machine lacks the device."""
+    """Raises `OutOfMemory`, `PoisonedContext`, or `ConfigurationError` for a device or weights that do not serve."""
 
     def __init__(self, config: QwenModel, folder: Path) -> None:
         """Read tokenizer and weights from a folder."""
         self._name = config.model_name
-        with classified_errors(self._name):
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype_named(config.dtype), local_files_only=True)
-            self.model = model.to(device_named(config.device)).eval()
+        device = device_named(config.device)
+        try:
+            with classified_errors(self._name):
+                require_headroom(device, loaded_bytes(folder, config.dtype), self._name)
+                self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                model = AutoModelForCausalLM.from_pretrained(
+                    folder, dtype=dtype_named(config.dtype), local_files_only=True
+                )
+                self.model = model.to(device).eval()
+        except WorkerError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(
+                f"{self._name} at {folder} cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
 
     def say(
         self,

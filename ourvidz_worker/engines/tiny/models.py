@@ -31,12 +31,11 @@ MODELS = ModelsConfig(
 
 
 def set_environment() -> None:
-    """What the libraries read from the environment while they are imported, unless the operator has set it.
+    """What torch reads from the environment while it is imported, unless the operator has set it.
 
-    There is nothing to fetch. And where two workers share two cores, threads that spin while they wait for
-    each other take the time of those that work: jobs took twice as long.
+    Where two workers share two cores, threads that spin while they wait for each other take the time of those that
+    work: jobs took twice as long.
     """
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 Disguise = Callable[[str], str]
 
 _LATIN = "abcdefghijklmnopqrstuvwxyz"
 _LOOKALIKES: Mapping[str, Mapping[str, str]] = {
-    "cyrillic": dict(zip("aceopxyijs", "асеорхуіјѕ", strict=True)),
-    "greek": dict(zip("aionvtk", "αιοηντκ", strict=True)),
-    "armenian": dict(zip("ouhnl", "օսհոլ", strict=True)) | {"l": "ӏ"},
-    "cherokee": dict(zip("adehlrstv", "ᎪᎠᎬᎻᏞᎡᏚᎢᏙ", strict=True)) | {"e": "Ꭼ", "v": "Ꮩ"},
-    "small_capitals": dict(zip(_LATIN, "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘǫʀꜱᴛᴜᴠᴡxʏᴢ", strict=True)),
-    "superscript": dict(zip(_LATIN.replace("q", ""), "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True)),
-    "turned": dict(zip(_LATIN, "ɐqɔpǝɟƃɥᴉɾʞlɯuodbɹsʇnʌʍxʎz", strict=True)),
-    "strokes": dict(zip("bdhiltz", "ƀđħɨłŧƶ", strict=True)),
-    "leet": dict(zip("aeiost", "4310$7", strict=True)),
-    "other_leet": dict(zip("aeiotl", "@3!0+1", strict=True)),
+    kind: dict(zip(table["letters"], table["lookalikes"], strict=True))
+    for kind, table in tomllib.loads((Path(__file__).parent / "lookalikes.toml").read_text(encoding="utf-8")).items()
 }
 _ALPHABETS = {
     "full_width": 0xFF41,

@@ -16,7 +16,7 @@ from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.parse import parse_job
-from ourvidz_worker.ports import Asset
+from ourvidz_worker.ports import Asset, ContentPolicy
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler
 from ourvidz_worker.runtime.holdings import Holdings
@@ -94,6 +94,8 @@ class Scene:
         steps: int = 3,
         rows_tell: bool = False,
         lease: LeaseTimes | None = None,
+        policy: ContentPolicy | None = None,
+        adult_capable: bool = False,
     ) -> None:
         self.journal: list[str] = []
         self.redis = MemoryRedis()
@@ -114,8 +116,8 @@ class Scene:
             encoder=self.encoder,
             enhancer=enhancer,
             references=self.references,
-            policy=OneWordPolicy(),
-            adult_capable=False,
+            policy=policy or OneWordPolicy(),
+            adult_capable=adult_capable,
             spool=self.spool,
             layout="current",
             enhancement_limit=60.0,

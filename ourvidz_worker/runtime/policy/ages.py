@@ -17,7 +17,7 @@ _YOUNGEST_ALONE = 3  # a lone 1 or 2 counts or weighs something
 _MONTHS = 12
 _LAST_GRADE = 13
 _LONGEST_LIFE = 120
-_MAYBE = ("maybe_years", "maybe_grades", "under")  # what may be of something else than a person
+_MAYBE = ("maybe_years", "maybe_months", "maybe_grades", "under")  # what may be of something else than a person
 _THING_BEFORE = 2  # "parmigiano di 24 mesi"
 _THING_AFTER = 3  # "15 year old single malt"
 
@@ -92,7 +92,7 @@ def _meanings_of_age(kind: str, value: float) -> tuple[str, ...]:
 
 
 def _years(kind: str, value: float) -> float | None:
-    if kind == "months":
+    if kind in ("months", "maybe_months"):
         return value // _MONTHS
     if kind == "born":
         age = datetime.now(tz=UTC).year - value - 1  # before this year's birthday

@@ -35,7 +35,7 @@ class Lexicon:
     """Single words; `stem*` stands for every word that begins so, and words with `particles` are found under these."""
 
     def __init__(self, words: Iterable[str] = (), *, particles: Mapping[str, Particles] | None = None) -> None:
-        self._words: set[str] = set()
+        self.words: set[str] = set()
         self._lengths: dict[str, list[int]] = defaultdict(list)
         self._particles = {} if particles is None else particles
         self.keys = lru_cache(maxsize=_REMEMBERED)(self._keys)
@@ -43,9 +43,9 @@ class Lexicon:
             self.add(word)
 
     def add(self, word: str) -> None:
-        if word in self._words:
+        if word in self.words:
             return
-        self._words.add(word)
+        self.words.add(word)
         length = len(word) - 1
         if word[-1] == "*" and length not in (lengths := self._lengths[word[:_PREFIX]]):
             lengths.append(length)
@@ -56,15 +56,15 @@ class Lexicon:
 
     def _keys(self, text: str) -> Keys:
         """The entries that `text` is found under: itself, its stems, and the words that it is a form of."""
-        itself = (text,) if text in self._words else ()
+        itself = (text,) if text in self.words else ()
         lengths = self._lengths.get(text[:_PREFIX], ())
-        stems = (stem for stem in stems_of(text, lengths) if stem in self._words)
+        stems = (stem for stem in stems_of(text, lengths) if stem in self.words)
         return (*itself, *stems, *(() if text.isascii() else self._bare(text)))
 
     def _bare(self, text: str) -> Iterator[str]:
         for start, end in itertools.product(range(_LONGEST_PARTICLE + 1), repeat=2):
             word = text[start : len(text) - end]
-            if start + end and word in self._words and (particles := self._particles.get(word)):
+            if start + end and word in self.words and (particles := self._particles.get(word)):
                 beginning, ending = text[:start], text[len(text) - end :]
                 if (not start or beginning in particles.beginnings) and (not end or ending in particles.endings):
                     yield word

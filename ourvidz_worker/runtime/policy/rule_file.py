@@ -25,7 +25,7 @@ _TERMS = (
     "denied",
     "harmless",
 )
-AGES = ("years", "maybe_years", "months", "grades", "maybe_grades", "under", "over", "born", "counted")
+AGES = ("years", "maybe_years", "months", "maybe_months", "grades", "maybe_grades", "under", "over", "born", "counted")
 OPERATORS = ("plus", "minus", "from", "times", "divided", "range")
 HELPERS = ("things", "measures", "stops", "joiners", "words", "apart")
 _LISTS: Mapping[str, tuple[str, ...]] = {

@@ -85,7 +85,7 @@ class Rules:
         telling = [word for kind in _TELLING for word in self._single_terms(kind)]
         numbers = list(dict.fromkeys(word for pattern, _ in self.numbers.patterns() for word in pattern))
         ages = dict.fromkeys(word for pattern, _ in self.ages.patterns() for word in pattern if _tells(word))
-        words = [*telling, *self._single_terms("youth"), *numbers]
+        words = [*telling, *self._single_terms("youth"), *self._single_terms("denied"), *numbers]
         return Vocabulary(
             [*words, *ages],
             telling=telling,
@@ -95,7 +95,7 @@ class Rules:
             ordinary=self.helpers["words"] | self.helpers["apart"],
             leet=self._leet,
             particles=self._particles,
-            known=self.lexicon,
+            known=self.lexicon.words,
         )
 
     def _learn_terms(self, language: int, file: RuleFile) -> None:

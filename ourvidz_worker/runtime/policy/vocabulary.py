@@ -26,6 +26,7 @@ _SHORTEST_SEGMENT = 3
 _SHORTEST_JOINED = 5  # two ordinary words make a short term by chance, hardly ever a long one
 _SHORTEST_SPACED = 4
 _SEGMENTED = range(6, 41)
+_SHORTEST_MISWRITTEN = 8
 _SHORTEST_SINGLE = 8  # letters of a word that is no accident of two others
 _RUN_ON = 20  # longer words are looked through, not only looked up
 _REMEMBERED = 8192  # words
@@ -149,8 +150,15 @@ class Vocabulary:
             return [text]
         if text in self._lexicon:  # as the form of a word, or as a stem with another word run together
             return self._segments(text) or [text]
-        known = self._misspelt.get(text) or self._respelt_letters(text)
+        known = self._misspelt.get(text) or self._miswritten(text) or self._respelt_letters(text)
         return [known] if known else self._segments(text)
+
+    def _miswritten(self, text: str) -> str | None:
+        """The known word that has another letter in one place."""
+        if len(text) < _SHORTEST_MISWRITTEN or not text.isalpha():
+            return None
+        masked = (f"{text[:index]}*{text[index + 1 :]}" for index in range(1, len(text)))
+        return next((self._misspelt[spelling] for spelling in masked if spelling in self._misspelt), None)
 
     def _respelt_letters(self, text: str) -> str | None:
         """The known word of leetspeak or of repeated letters."""
@@ -186,8 +194,9 @@ class Vocabulary:
                     tails[start] = [piece, *tails[end]]
                     break
         found = tails.get(0, [])
-        is_age = any(piece in self._numbers for piece in found), any(piece in self._ages for piece in found)
-        return found if is_age[0] == is_age[1] else []
+        numbers = sum(piece in self._numbers for piece in found)
+        ages = any(piece in self._ages for piece in found)
+        return found if numbers == len(found) or bool(numbers) == ages else []
 
 
 class _Index:

@@ -7,6 +7,8 @@ from importlib import import_module
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import PictureClassifier
 
+_CURE = "name a function, or a class without arguments, that this Python can import"
+
 
 def load_classifier(name: str) -> PictureClassifier:
     """`package.module:name` names a function, or a class that is built here without arguments.
@@ -18,8 +20,8 @@ def load_classifier(name: str) -> PictureClassifier:
         found = getattr(import_module(module), attribute)
         classifier: PictureClassifier = found() if isinstance(found, type) else found
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigurationError(f"OURVIDZ_PICTURE_CLASSIFIER={name} cannot be loaded: {reason}") from error
+        why = f"{type(error).__name__}, {error}"
+        raise ConfigurationError(f"OURVIDZ_PICTURE_CLASSIFIER={name} cannot be loaded ({why}): {_CURE}") from error
     if not callable(classifier):
-        raise ConfigurationError(f"OURVIDZ_PICTURE_CLASSIFIER={name} is {classifier!r}, which cannot be called")
+        raise ConfigurationError(f"OURVIDZ_PICTURE_CLASSIFIER={name} cannot be called, it is {classifier!r}: {_CURE}")
     return classifier

@@ -21,6 +21,7 @@ from rich.table import Table
 from ourvidz_worker import __version__
 from ourvidz_worker.backend.health import Finding, check_callback, check_redis, check_storage
 from ourvidz_worker.cli.chosen import chosen_files
+from ourvidz_worker.cli.classifier import load_classifier
 from ourvidz_worker.cli.language_check import language_findings
 from ourvidz_worker.cli.wiring import Configuration, media_options, read_configuration
 from ourvidz_worker.engines.assembly import NO_DEMO_MODELS
@@ -76,6 +77,7 @@ async def _examine() -> list[Diagnosis]:
         *_models(settings, configuration),
         *_disk(settings),
         *_signing(settings),
+        *_classifier(settings),
         *await _language(settings),
         *(await _backend(settings, configuration) if isinstance(settings, Settings) else []),
     ]
@@ -159,6 +161,18 @@ def _signing(settings: QwenSettings) -> Iterator[Diagnosis]:
         yield from _problems("signing", error, _ENVIRONMENT_CURE)
     else:
         yield Diagnosis("signing", Finding(ok=True, sentence=f"files can be signed with {signing.certificate}"))
+
+
+def _classifier(settings: QwenSettings) -> Iterator[Diagnosis]:
+    name = settings.picture_classifier if isinstance(settings, Settings) else None
+    if name is None:
+        return
+    try:
+        load_classifier(name)
+    except ConfigurationError as error:
+        yield from _problems("classifier", error, _ENVIRONMENT_CURE)
+    else:
+        yield Diagnosis("classifier", Finding(ok=True, sentence=f"pictures are judged by {name}"))
 
 
 def _nearest_existing(folder: Path) -> Path:

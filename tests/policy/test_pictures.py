@@ -16,6 +16,7 @@ from ourvidz_worker.cli.classifier import load_classifier
 from ourvidz_worker.errors import ConfigurationError, ContentRefused, PicturesUnchecked
 from ourvidz_worker.runtime.policy import ClassifiedPolicy
 from ourvidz_worker.runtime.policy.classified_policy import MOST_PICTURES
+from ourvidz_worker.settings import load_settings
 from tests.policy.classifiers import Dark
 from tests.policy.corpus import policy
 from tests.runtime.scene import Scene, payload
@@ -176,3 +177,11 @@ def test_a_name_that_loads_nothing_stops_the_worker_with_a_sentence(name: str, w
 def test_a_picture_that_cannot_be_checked_may_be_tried_again() -> None:
     assert PicturesUnchecked.retryable
     assert isinstance(load_classifier("tests.policy.classifiers:Dark"), Dark)
+
+
+@pytest.mark.parametrize("name", ["module", "module:", ":name", "a b:c", "package/module.py:name"])
+def test_a_name_of_another_form_is_refused_with_the_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURVIDZ_PICTURE_CLASSIFIER", name)
+    with pytest.raises(ConfigurationError) as wrong:
+        load_settings()
+    assert f"OURVIDZ_PICTURE_CLASSIFIER is wrong: must be package.module:name, got {name!r}" in wrong.value.problems

@@ -5,11 +5,11 @@ A disguise is undone only where the result is a known word, so that ordinary tex
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
+from ourvidz_worker.runtime.policy.letters import LetterIndex, RepeatedLetters
 from ourvidz_worker.runtime.policy.misspellings import misspellings
 from ourvidz_worker.runtime.policy.phrases import Lexicon, Particles
 from ourvidz_worker.runtime.policy.words import Word, kind_of, spanning
@@ -18,7 +18,6 @@ _CHUNK = re.compile(r"\S+")
 _PART = re.compile(r"[^\s,;:()\[\]{}<>\"]+")
 _MASK = re.compile("[*#\u2022\u25cf\u2217]")
 _AROUND = ".,;:!?()[]{}\"'"
-_REPEATED = re.compile(r"(.)\1+")
 _STRETCHED = re.compile(r"(.)\1\1")  # no language does
 _DOUBLED = re.compile(r"([aiuhjkqvwxy])\1")  # English hardly does, but Dutch and Finnish
 
@@ -66,9 +65,9 @@ class Vocabulary:
         self._leet = set(leet)
         # In leetspeak a 1 is an i or an l, so both sides give up the difference.
         self._leet_letters = str.maketrans({**leet, "l": "i"})
-        self._by_letters = _Index(self._words, self._letters)
-        self._stretched = _Stretched(self._words, self._letters)
-        self._doubled = _Stretched(slipping, self._letters)
+        self._by_letters = LetterIndex(self._words, self._letters)
+        self._stretched = RepeatedLetters(self._words, self._letters)
+        self._doubled = RepeatedLetters(slipping, self._letters)
         self._unjoined = lru_cache(maxsize=_REMEMBERED)(self._find_unjoined)
 
     def respelt(self, folded: str, words: Sequence[Word]) -> list[Word]:
@@ -199,35 +198,6 @@ class Vocabulary:
         return found if numbers == len(found) or bool(numbers) == ages else []
 
 
-class _Index:
-    """Known words by what a disguise leaves of them."""
-
-    def __init__(self, words: Iterable[str], disguise: Callable[[str], str]) -> None:
-        self._known: dict[str, str] = {}
-        for word in words:
-            bare = word.rstrip("*")
-            if len(bare) >= _SHORTEST_SEGMENT:
-                self._known.setdefault(disguise(bare) + word[len(bare) :], bare)
-        self._lexicon = Lexicon(self._known)
-
-    def find(self, disguised: str) -> str | None:
-        return next((self._known[key] for key in self._lexicon.keys(disguised)), None)
-
-
-class _Stretched:
-    """Known words whose letters are repeated, with leetspeak or without."""
-
-    def __init__(self, words: Collection[str], letters: Callable[[str], str]) -> None:
-        self._letters = letters
-        self._by_single = _Index(words, _single)
-        self._by_single_letters = _Index(words, lambda word: _single(letters(word)))
-
-    def find(self, text: str, *, leet: bool) -> str | None:
-        letters, index = (self._letters, self._by_single_letters) if leet else (str, self._by_single)
-        known = index.find(_single(letters(text)))
-        return known if known and _is_stretched(letters(text), letters(known)) else None
-
-
 def _grouped(words: list[Word], spans: Iterable[re.Match[str]]) -> Iterator[tuple[re.Match[str], list[Word]]]:
     """Each span, in the order of the text, with the words that begin in it."""
     position = 0
@@ -240,13 +210,3 @@ def _grouped(words: list[Word], spans: Iterable[re.Match[str]]) -> Iterator[tupl
 
 def _is_hangul(character: str) -> bool:
     return "\uac00" <= character <= "\ud7a3"
-
-
-def _is_stretched(text: str, word: str) -> bool:
-    """Whether every letter of `text` stands at least as often in a row as in `word`."""
-    runs = zip(itertools.groupby(text), itertools.groupby(word), strict=False)
-    return all(len(list(longer)) >= len(list(run)) for (_, longer), (_, run) in runs)
-
-
-def _single(text: str) -> str:
-    return _REPEATED.sub(r"\1", text)

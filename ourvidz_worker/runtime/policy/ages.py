@@ -14,7 +14,7 @@ from ourvidz_worker.runtime.policy.words import Word
 
 _ADULT_AGE = 18
 _YOUNGEST_ALONE = 3  # a lone 1 or 2 counts or weighs something
-_MONTHS = 12
+_UNITS = {"months": 12, "maybe_months": 12, "weeks": 52, "days": 365}  # in a year
 _LAST_GRADE = 13
 _LONGEST_LIFE = 120
 _MAYBE = ("maybe_years", "maybe_months", "maybe_grades", "under")  # what may be of something else than a person
@@ -29,14 +29,14 @@ class Ages:
         self._phrases = rules.ages
         self._numbers = Numbers(rules)
         self._things, self._stops = rules.helpers["things"], rules.helpers["stops"]
-        self._measures = rules.helpers["measures"]
+        self._measures, self._about = rules.helpers["measures"], rules.helpers["about"]
 
     def meanings(self, words: Sequence[Word], keys: Sequence[Keys]) -> Iterator[Meaning]:
         """The ages in `words`, as `adult`, `minor` or what else they say; `thing_age` if they are not of a person."""
         items = self._numbers.items(words, keys)
         item_keys = [item.keys for item in items]
         for index, item in enumerate(items):
-            if item.number is not None and item.number < _ADULT_AGE and (item.computed or _is_alone(item, words)):
+            if item.number is not None and item.number < _ADULT_AGE and (item.computed or self._is_alone(item, words)):
                 yield Meaning("young", item.first, item.last, is_age=True)
             for end, phrase in self._phrases.at(item_keys, index):
                 span = items[index:end]
@@ -62,15 +62,17 @@ class Ages:
         before = (item.text for item in items[max(0, first - _THING_BEFORE) : first])
         return any(text in self._things for text in itertools.chain(before, following))
 
-
-def _is_alone(item: Item, words: Sequence[Word]) -> bool:
-    """Whether a number is a tag by itself, as in "(16)" or ", sixteen,"."""
-    number, tag = item.number or 0, words[item.first].tag
-    return (
-        number == int(number) >= _YOUNGEST_ALONE
-        and (item.first == 0 or words[item.first - 1].tag != tag)
-        and (item.last == len(words) or words[item.last].tag != tag)
-    )
+    def _is_alone(self, item: Item, words: Sequence[Word]) -> bool:
+        """Whether a number is a tag by itself, as in "(16)", ", sixteen," or ", about 16,"."""
+        number, tag = item.number or 0, words[item.first].tag
+        first = item.first
+        while first and words[first - 1].tag == tag and words[first - 1].text in self._about:
+            first -= 1
+        return (
+            number == int(number) >= _YOUNGEST_ALONE
+            and (first == 0 or words[first - 1].tag != tag)
+            and (item.last == len(words) or words[item.last].tag != tag)
+        )
 
 
 def _meanings_of_age(kind: str, value: float) -> tuple[str, ...]:
@@ -92,9 +94,7 @@ def _meanings_of_age(kind: str, value: float) -> tuple[str, ...]:
 
 
 def _years(kind: str, value: float) -> float | None:
-    if kind in ("months", "maybe_months"):
-        return value // _MONTHS
     if kind == "born":
         age = datetime.now(tz=UTC).year - value - 1  # before this year's birthday
         return age if -1 <= age <= _LONGEST_LIFE else None
-    return value
+    return value // _UNITS.get(kind, 1)

@@ -26,12 +26,18 @@ _TURNED = str.maketrans(
     "abcdefghijklmnopqrstuvwxyz",
 )
 _ONLY_TURNED = re.compile("[\u0250\u01dd\u0183\u1d09\u027e\u026f\u0279\u0287\u028d\u028e]")
+_CAPITAL_I = re.compile("(?<=[a-z])I(?=[a-z])|\\bI(?=[a-z]{2})")  # drawn like a small l
 _MARKS = re.compile(r"[()\[\]{}\\\"`*|]")
 
 
 def versions(text: str) -> Iterator[str]:
-    """The text, what its escapes stand for, the same without markup, and turned text upright, as far as they differ."""
+    """The text, what its escapes stand for, and the same without markup, as far as they differ.
+
+    Where there are turned letters, the text upright as well, and where a capital I stands in a word, the text with l.
+    """
     yield text
+    if _CAPITAL_I.search(text):
+        yield _CAPITAL_I.sub("l", text)
     if _ONLY_TURNED.search(text):
         yield text.lower().translate(_TURNED)[::-1]
     decoded = _decoded(text)

@@ -25,15 +25,28 @@ _TERMS = (
     "denied",
     "harmless",
 )
-AGES = ("years", "maybe_years", "months", "maybe_months", "grades", "maybe_grades", "under", "over", "born", "counted")
+AGES = (
+    "years",
+    "maybe_years",
+    "months",
+    "maybe_months",
+    "weeks",
+    "days",
+    "grades",
+    "maybe_grades",
+    "under",
+    "over",
+    "born",
+    "counted",
+)
 OPERATORS = ("plus", "minus", "from", "times", "divided", "range")
-HELPERS = ("things", "measures", "stops", "joiners", "words", "apart")
+HELPERS = ("about", "things", "measures", "stops", "joiners", "words", "apart")
 _LISTS: Mapping[str, tuple[str, ...]] = {
     "words": _TERMS,
     "words_in_context": (*_TERMS, "markers"),
     "ordinary": ("words", "apart"),
     "slips": ("kinds",),
-    "ages": (*AGES, "things", "measures", "stops"),
+    "ages": (*AGES, "about", "things", "measures", "stops"),
     "arithmetic": (*OPERATORS, "joiners"),
     "inflection": ("beginnings", "endings"),
 }

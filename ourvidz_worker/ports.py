@@ -264,9 +264,7 @@ class Engine(Protocol):
 
 
 class MediaEncoder(Protocol):
-    def encode(
-        self, request: GenerationRequest, generation: Generation, folder: Path, limit: BucketLimit
-    ) -> Encoded:
+    def encode(self, request: GenerationRequest, generation: Generation, folder: Path, limit: BucketLimit) -> Encoded:
         """Write PNGs or one MP4 into `folder`, within the limit if that can be done, and check each. Blocks.
 
         Raises `OutputInvalid`, or `ConfigurationError` when files can no longer be signed.
@@ -320,6 +318,9 @@ class ContentPolicy(Protocol):
 
     def check_negative(self, negative_prompt: str, *, prompt: str, adult_capable: bool) -> None:
         """Raise `ContentRefused` for a negative prompt that asks for what the prompt may not say."""
+
+    def is_sexual(self, text: str) -> bool:
+        """Whether a text names anything sexual, allowed or not."""
 
     def check_pictures(self, pictures: Pixels, *, adult_capable: bool) -> None:
         """Raise `ContentRefused` for pictures of shape (n, height, width, 3), fetched or drawn. Blocks.

@@ -8,16 +8,18 @@ from typing import Any
 from ourvidz_worker.enhancer.bodies import EnhanceRequest
 from ourvidz_worker.errors import WorkerError
 from ourvidz_worker.runtime.language.enhanced import Enhanced, estimated_tokens
+from ourvidz_worker.runtime.language.gate import ContentMode
 from ourvidz_worker.runtime.language.storyboard import Storyboard
 
 ORIGINAL = "original_prompt"
 NO_FALLBACK, LAST_FALLBACK = 0, 3  # the product's numbers: 3 is the prompt as it came
 
 
-def enhanced_answer(request: EnhanceRequest, enhanced: Enhanced) -> dict[str, Any]:
+def enhanced_answer(request: EnhanceRequest, enhanced: Enhanced, mode: ContentMode) -> dict[str, Any]:
     return _answer(
         request,
         enhanced.enhanced,
+        mode,
         strategy=enhanced.template,
         metadata={
             "template_name": enhanced.template,
@@ -35,11 +37,12 @@ def enhanced_answer(request: EnhanceRequest, enhanced: Enhanced) -> dict[str, An
     )
 
 
-def original_answer(request: EnhanceRequest, problem: WorkerError, seconds: float) -> dict[str, Any]:
+def original_answer(request: EnhanceRequest, problem: WorkerError, seconds: float, mode: ContentMode) -> dict[str, Any]:
     """The prompt as it came, and why; the content policy has passed it."""
     return _answer(
         request,
         request.prompt,
+        mode,
         strategy=ORIGINAL,
         metadata={
             "template_name": "none",
@@ -74,7 +77,9 @@ def storyboard_answer(storyboard: Storyboard) -> dict[str, Any]:
     }
 
 
-def _answer(request: EnhanceRequest, enhanced: str, *, strategy: str, metadata: dict[str, Any]) -> dict[str, Any]:
+def _answer(
+    request: EnhanceRequest, enhanced: str, mode: ContentMode, *, strategy: str, metadata: dict[str, Any]
+) -> dict[str, Any]:
     original = request.prompt
     return {
         "success": True,
@@ -88,6 +93,7 @@ def _answer(request: EnhanceRequest, enhanced: str, *, strategy: str, metadata: 
             "job_type": request.job_type.name,
             "format": request.format,
             "quality": request.quality,
+            "content_mode": mode,
             **metadata,
         },
     }

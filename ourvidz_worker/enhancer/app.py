@@ -105,7 +105,7 @@ class _LanguageWorker:
             )
         except AnswerUnusable as error:
             return JSONResponse(self._fallback(asked, error, begun))
-        return JSONResponse(enhanced_answer(asked, enhanced))
+        return JSONResponse(self._result(asked, enhanced))
 
     async def storyboard(self, request: Request) -> Response:
         asked = storyboard_request(await read_body(request), self._catalogue)
@@ -160,10 +160,10 @@ class _LanguageWorker:
     async def _events(
         self, first: str | Enhanced, others: AsyncIterator[str | Enhanced], asked: EnhanceRequest, begun: float
     ) -> AsyncIterator[bytes]:
-        yield _event(first, asked)
+        yield self._event(first, asked)
         try:
             async for piece in others:
-                yield _event(piece, asked)
+                yield self._event(piece, asked)
         except Exception as error:  # noqa: BLE001 - as above
             if isinstance(error, AnswerUnusable) and not isinstance(error, AnswerRefused):
                 yield event("result", self._fallback(asked, error, begun))
@@ -171,9 +171,17 @@ class _LanguageWorker:
                 refusal = self._refusal(error)
                 yield event("error", {**refusal.body, "status": refusal.status})
 
+    def _event(self, piece: str | Enhanced, asked: EnhanceRequest) -> bytes:
+        if isinstance(piece, str):
+            return event("piece", {"text": piece})
+        return event("result", self._result(asked, piece))
+
+    def _result(self, asked: EnhanceRequest, enhanced: Enhanced) -> dict[str, object]:
+        return enhanced_answer(asked, enhanced, self._service.content_mode(asked.prompt))
+
     def _fallback(self, asked: EnhanceRequest, error: AnswerUnusable, begun: float) -> dict[str, object]:
         structlog.get_logger().warning("prompt_not_rewritten", problem=str(error))
-        return original_answer(asked, error, time.monotonic() - begun)
+        return original_answer(asked, error, time.monotonic() - begun, self._service.content_mode(asked.prompt))
 
     def _refusal(self, error: Exception) -> Refusal:
         match error:
@@ -196,12 +204,6 @@ class _LanguageWorker:
 
 async def _next(pieces: AsyncGenerator[str | Enhanced, None]) -> str | Enhanced:
     return await anext(pieces)
-
-
-def _event(piece: str | Enhanced, asked: EnhanceRequest) -> bytes:
-    if isinstance(piece, str):
-        return event("piece", {"text": piece})
-    return event("result", enhanced_answer(asked, piece))
 
 
 async def _not_here(_request: Request, error: Exception) -> Response:

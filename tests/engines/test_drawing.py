@@ -136,15 +136,14 @@ def test_one_picture_that_does_not_fit_fails_the_job_with_the_steps_taken() -> N
 @pytest.mark.parametrize("stage", ["text", "reference"])
 def test_other_stages_go_down_the_same_ladder(stage: Stage) -> None:
     vae = Vae()
-    answers = [torch.OutOfMemoryError("1"), torch.OutOfMemoryError("2"), torch.OutOfMemoryError("3"), "embeddings"]
+    failures = [torch.OutOfMemoryError("first"), torch.OutOfMemoryError("second"), torch.OutOfMemoryError("third")]
 
     def work() -> str:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if failures:
+            raise failures.pop()
+        return "embeddings"
 
-    with Recovery(lambda: ["vace"] if len(answers) == 2 else []) as recovery:
+    with Recovery(lambda: ["vace"] if len(failures) == 1 else []) as recovery:
         assert recovery.attempt(stage, work, vae=vae) == "embeddings"
         while_drawn = (vae.use_tiling, vae.use_slicing)
     assert while_drawn == (True, True)

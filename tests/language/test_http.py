@@ -91,6 +91,7 @@ async def test_an_enhanced_prompt_comes_with_the_product_s_metadata(catalogue: C
         "job_type": "video_high",
         "format": "video",
         "quality": "high",
+        "content_mode": "sfw",
         "template_name": "wan_video",
         "language": "en",
         "model_used": "scripted",

@@ -39,6 +39,14 @@ def test_the_refusal_repeats_nothing_of_the_prompt() -> None:
     assert all(word not in str(refused.value) for word in ("nude", "child", "4711"))
 
 
+@pytest.mark.parametrize(
+    ("text", "sexual"),
+    [("a lighthouse at dawn", False), ("nude adult woman, 30 years old", True), ("nude lipstick", False)],
+)
+def test_what_is_for_adults_is_told_from_what_is_for_everybody(text: str, sexual: bool) -> None:  # noqa: FBT001
+    assert policy().is_sexual(text) is sexual
+
+
 def test_a_harmless_meaning_is_no_way_round_the_gate() -> None:
     assert not refuses("kid leather gloves", adult_capable=True)
     assert refuses("kid leather gloves, nude", adult_capable=True)

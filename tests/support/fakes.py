@@ -350,6 +350,9 @@ class OneWordPolicy:
     def check_negative(self, negative_prompt: str, *, prompt: str, adult_capable: bool) -> None:
         """Every negative prompt passes."""
 
+    def is_sexual(self, text: str) -> bool:
+        return self._word in text
+
     def check_pictures(self, pictures: Pixels, *, adult_capable: bool) -> None:
         """Every picture passes."""
 

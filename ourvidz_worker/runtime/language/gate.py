@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from ourvidz_worker.contract.catalogue import JobType
 from ourvidz_worker.errors import AnswerRefused, ContentRefused
 from ourvidz_worker.ports import ContentPolicy
+
+ContentMode = Literal["sfw", "nsfw"]
+"""The product's words for whether a prompt is for adults."""
 
 
 class Gate:
@@ -19,6 +23,9 @@ class Gate:
     def check_request(self, text: str, job_type: JobType) -> None:
         """Raises `ContentRefused` for what a user wrote."""
         self._policy.check(text, adult_capable=self._adult_capable(job_type))
+
+    def content_mode(self, text: str) -> ContentMode:
+        return "nsfw" if self._policy.is_sexual(text) else "sfw"
 
     def check_answer(self, text: str, job_type: JobType) -> None:
         """Raises `AnswerRefused` for what the model wrote."""

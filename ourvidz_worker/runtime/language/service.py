@@ -9,7 +9,7 @@ from ourvidz_worker.ports import ContentPolicy, LanguageModel
 from ourvidz_worker.runtime.language.cache import AnswerCache
 from ourvidz_worker.runtime.language.director import Director, Script
 from ourvidz_worker.runtime.language.enhanced import Enhanced
-from ourvidz_worker.runtime.language.gate import Gate
+from ourvidz_worker.runtime.language.gate import ContentMode, Gate
 from ourvidz_worker.runtime.language.line import Deadline
 from ourvidz_worker.runtime.language.rewriter import Order, Rewriter
 from ourvidz_worker.runtime.language.storyboard import Storyboard
@@ -37,7 +37,7 @@ class PromptService:
         queue_limit: int | None = None,
         cache_entries: int = CACHE_ENTRIES,
     ) -> None:
-        gate = Gate(policy, adult_capable)
+        self._gate = gate = Gate(policy, adult_capable)
         self._model = WarmModel(model, sampling, queue_limit)
         self._rewriter = Rewriter(self._model, templates, gate, AnswerCache(cache_entries))
         self._director = Director(self._model, templates, gate)
@@ -54,6 +54,9 @@ class PromptService:
     def waiting(self) -> int:
         """How many requests wait for their turn."""
         return self._model.waiting
+
+    def content_mode(self, prompt: str) -> ContentMode:
+        return self._gate.content_mode(prompt)
 
     async def load(self) -> None:
         """Have the model ready before it is asked; raises `ConfigurationError` or `ModelUnavailable`."""

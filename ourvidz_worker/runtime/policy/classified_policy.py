@@ -30,6 +30,9 @@ class ClassifiedPolicy:
     def check_negative(self, negative_prompt: str, *, prompt: str, adult_capable: bool) -> None:
         self._policy.check_negative(negative_prompt, prompt=prompt, adult_capable=adult_capable)
 
+    def is_sexual(self, text: str) -> bool:
+        return self._policy.is_sexual(text)
+
     def check_pictures(self, pictures: Pixels, *, adult_capable: bool) -> None:
         """Of more than `MOST_PICTURES` pictures, as many evenly spaced ones with the first and the last."""
         self._policy.check_pictures(pictures, adult_capable=adult_capable)

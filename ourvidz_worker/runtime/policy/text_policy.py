@@ -89,6 +89,9 @@ class TextPolicy:
         ):
             raise ContentRefused(_SENTENCE)
 
+    def is_sexual(self, text: str) -> bool:
+        return any(verdict.sexual for verdict in self._verdicts(text))
+
     def check_pictures(self, pictures: Pixels, *, adult_capable: bool) -> None:
         """Words are all that this policy judges."""
 

@@ -72,37 +72,33 @@ def test_a_stage_without_room_goes_on_after_the_first_step_and_changes_no_pictur
     assert np.array_equal(generation.frames, again.frames)
 
 
-def test_an_idle_adapter_makes_room_and_comes_back_when_it_is_needed(
+@pytest.mark.parametrize(
+    ("name", "stage", "model_type", "method", "idle"),
+    [
+        pytest.param("sdxl_image_fast", "denoise", UNet2DConditionModel, "forward", "controlnet", id="sdxl"),
+        pytest.param("image_fast", "decode", AutoencoderKLWan, "decode", "vace", id="wan"),
+    ],
+)
+def test_what_another_job_needed_makes_room_and_comes_back(
     engine_of: Callable[[str], Engine],
     make_request: MakeRequest,
     make_reference: MakeReference,
     monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    stage: str,
+    model_type: type[Any],
+    method: str,
+    idle: str,
 ) -> None:
-    engine, plain = engine_of("sdxl"), make_request("sdxl_image_fast")
-    steered = make_request("sdxl_image_fast", references=(make_reference("composition"),))
+    engine, plain = engine_of(name), make_request(name)
+    steered = make_request(name, references=(make_reference("composition"),))
     before = engine.generate(steered, ignore_steps).frames
     with monkeypatch.context() as patched:
-        out_of_memory(patched, UNet2DConditionModel, "forward", times=2)
+        out_of_memory(patched, model_type, method, times=2)
         steps = engine.generate(plain, ignore_steps).details["recovery_steps"]
-    assert steps[0] == "denoise:free_caches"
-    assert steps[1].startswith("denoise:evict ")
-    assert "controlnet" in steps[1]
-    assert np.array_equal(engine.generate(steered, ignore_steps).frames, before)
-
-
-def test_vace_makes_room_and_comes_back_when_it_is_needed(
-    engine_of: Callable[[str], Engine],
-    make_request: MakeRequest,
-    make_reference: MakeReference,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    engine, plain = engine_of("wan"), make_request("image_fast")
-    steered = make_request("image_fast", references=(make_reference("style"),))
-    before = engine.generate(steered, ignore_steps).frames
-    with monkeypatch.context() as patched:
-        out_of_memory(patched, AutoencoderKLWan, "decode", times=2)
-        steps = engine.generate(plain, ignore_steps).details["recovery_steps"]
-    assert steps == ["decode:free_caches", "decode:evict vace"]
+    assert steps[0] == f"{stage}:free_caches"
+    assert steps[1].startswith(f"{stage}:evict ")
+    assert idle in steps[1]
     assert np.array_equal(engine.generate(steered, ignore_steps).frames, before)
 
 

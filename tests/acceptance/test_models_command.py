@@ -21,6 +21,7 @@ from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.engines.volume.kinds import Kind
 from tests.engines.single_file import write_single_file
 from tests.support.commands import ROOT, clean_environment
+from tests.support.said import Said
 from tests.volume.hub_server import HubServer
 from tests.volume.weight_files import write_kind, write_text
 
@@ -53,19 +54,6 @@ PUBLISHED: Mapping[str, tuple[str, Mapping[str, Kind | None]]] = {
     ),
     "spare": ("spare", {"spare.safetensors": Kind.VAE}),
 }
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True)

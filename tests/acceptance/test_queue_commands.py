@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
 from tests.support.commands import OURS, PAYLOADS, RunningCommand, run_command
 from tests.support.embedded import RunningBackend
+from tests.support.said import Said
 from tests.support.waiting import wait_until
 
 DIED_AT = "2026-01-02T03:04:05+00:00"
@@ -45,19 +45,6 @@ HELP = (
     "parked list",
     "parked resend",
 )
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
 
 
 class Operator:

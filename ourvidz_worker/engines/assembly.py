@@ -141,7 +141,7 @@ def _model_engine(
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """The model libraries bring a million objects to stay: looking through them meanwhile takes a fifth of the import."""
+    """The model libraries bring a million objects to stay; looking through them again and again costs a fifth of it."""
     gc.disable()
     try:
         yield

@@ -27,7 +27,7 @@ class Range:
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}"
+        return f"{_plain(self.low)} to {_plain(self.high)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +201,11 @@ def _job_type(
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"[types.{name}] in the job catalogue is wrong: {error!r}") from error
+
+
+def _plain(number: float) -> str:
+    """Every digit of a whole number, also of the largest seed."""
+    return str(int(number)) if float(number).is_integer() else f"{number:g}"
 
 
 def _one_of(allowed: tuple[str, ...], value: Any) -> str:

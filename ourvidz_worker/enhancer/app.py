@@ -38,6 +38,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 EVENT_STREAM = "text/event-stream"
 STORYBOARD_PATIENCE = 5  # times the limit: a storyboard is as long as many prompts
 NOBODY_LISTENS = 499
+PLACES = f"GET {OPEN_PATH}, POST /enhance or POST /storyboard"
 
 
 def build_app(
@@ -54,7 +55,7 @@ def build_app(
     `on_restart` hears of an error after which the process cannot go on.
     """
     worker = _LanguageWorker(service, time_limit, catalogue, on_restart)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route(OPEN_PATH, worker.health, methods=["GET"]),
             Route("/enhance", worker.answering(worker.enhance), methods=["POST"]),
@@ -63,6 +64,8 @@ def build_app(
         middleware=[Middleware(TokenGuard, token)],
         exception_handlers={HTTPException: _not_here},
     )
+    app.router.redirect_slashes = False  # behind a proxy they would lead to another scheme
+    return app
 
 
 class _LanguageWorker:
@@ -206,6 +209,8 @@ async def _next(pieces: AsyncGenerator[str | Enhanced, None]) -> str | Enhanced:
     return await anext(pieces)
 
 
-async def _not_here(_request: Request, error: Exception) -> Response:
+async def _not_here(request: Request, error: Exception) -> Response:
+    """404 and 405: Starlette raises nothing else."""
     assert isinstance(error, HTTPException)
-    return JSONResponse({"success": False, "error": error.detail}, error.status_code, headers=error.headers)
+    problem = f"there is no {request.method} {request.url.path[:100]}: ask {PLACES}"
+    return JSONResponse({"success": False, "error": problem}, error.status_code, headers=error.headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class BodyTooSlow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EnhanceRequest:
-    """`format` and `quality` are repeated in the answer; the job type alone decides."""
+    """`format` and `quality` are the job type's own; they choose it where a request names none."""
 
     prompt: str
     job_type: JobType
@@ -68,7 +68,7 @@ async def read_body(request: Request) -> dict[str, Any]:
     except ClientDisconnect:
         raise ClientGone from None
     try:
-        document = decode(body.decode("utf-8"))
+        document = decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise PayloadError("body", "is not UTF-8 text") from None
     except ValueError as error:
@@ -82,15 +82,17 @@ async def read_body(request: Request) -> dict[str, Any]:
 
 def enhance_request(body: Mapping[str, Any], catalogue: Catalogue, *, stream: bool) -> EnhanceRequest:
     """Raises `PayloadError`. Without a job type, format and quality choose one of WAN's."""
-    kind = _word(body, "format")
-    quality = _word(body, "quality")
-    default = f"{kind or 'image'}_{quality or 'high'}"
-    job_type = _job_type(body, catalogue, default)
+    kind = _one_of(body, "format", {job_type.media for job_type in catalogue.values()})
+    quality = _one_of(body, "quality", {job_type.quality for job_type in catalogue.values()})
+    job_type = _job_type(body, catalogue, default=f"{kind or 'image'}_{quality or 'high'}")
+    for field, asked, own in (("format", kind, job_type.media), ("quality", quality, job_type.quality)):
+        if asked not in (None, own):
+            raise PayloadError(field, f"is {asked}, but that of {job_type.name} is {own}; leave one of them out")
     return EnhanceRequest(
         prompt=_prose(body, "prompt", "original_prompt"),
         job_type=job_type,
-        format=kind or job_type.media,
-        quality=quality or job_type.quality,
+        format=job_type.media,
+        quality=job_type.quality,
         language=_word(body, "language"),
         seed=_whole(body, "seed", _SEEDS),
         fresh=_flag(body, "regeneration"),
@@ -100,9 +102,10 @@ def enhance_request(body: Mapping[str, Any], catalogue: Catalogue, *, stream: bo
 
 def storyboard_request(body: Mapping[str, Any], catalogue: Catalogue) -> StoryboardRequest:
     """Raises `PayloadError`."""
+    videos = {name: job_type for name, job_type in catalogue.items() if job_type.media == "video"}
     return StoryboardRequest(
         script=_prose(body, "script"),
-        job_type=_job_type(body, catalogue, DEFAULT_VIDEO_TYPE),
+        job_type=_job_type(body, videos, default=DEFAULT_VIDEO_TYPE),
         scenes=_whole(body, "scenes", _SCENES),
         language=_word(body, "language"),
         seed=_whole(body, "seed", _SEEDS),
@@ -118,13 +121,13 @@ async def _bytes(request: Request) -> bytes:
     return bytes(received)
 
 
-def _job_type(body: Mapping[str, Any], catalogue: Catalogue, default: str) -> JobType:
+def _job_type(body: Mapping[str, Any], choice: Mapping[str, JobType], *, default: str) -> JobType:
     found = fields.first_in(body, ("job_type", "jobType"))
     name = fields.text(found) if found else default
-    if name not in catalogue:
+    if name not in choice:
         field = found.field if found else "job_type"
-        raise PayloadError(field, f"must be one of {', '.join(catalogue)}, got {shown(name)}")
-    return catalogue[name]
+        raise PayloadError(field, f"must be one of {', '.join(choice)}, got {shown(name)}")
+    return choice[name]
 
 
 def _prose(body: Mapping[str, Any], *names: str) -> str:
@@ -133,6 +136,13 @@ def _prose(body: Mapping[str, Any], *names: str) -> str:
     if not text.strip():
         raise PayloadError(names[0], "is required and must be a text that is not empty")
     return text
+
+
+def _one_of(body: Mapping[str, Any], name: str, choice: Collection[str]) -> str | None:
+    word = _word(body, name)
+    if word is not None and word not in choice:
+        raise PayloadError(name, f"must be {' or '.join(sorted(choice))}, got {shown(word)}")
+    return word
 
 
 def _word(body: Mapping[str, Any], name: str) -> str | None:

@@ -43,7 +43,7 @@ class Line:
         """The block is one's turn. Raises `TooManyWaiting` at once, or `AnswerTooLate` at the deadline."""
         if self._limit is not None and self.waiting >= self._limit and (self.busy or self.waiting):
             raise TooManyWaiting(
-                f"the language model is busy and {self.waiting} requests wait already; try again later"
+                f"the language model is busy and its line is full ({self.waiting} waiting); try again later"
             )
         self.waiting += 1
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,7 +183,7 @@ def test_what_keeps_one_file_away_is_said_once(operator: Operator) -> None:
         operator.hub.statuses[operator.address("qwen", file)] = [401]
     said = operator.runs("fetch", "qwen")
     assert said.code == 1
-    assert said.err.count("(HTTP 401): if the model is gated, accept its terms on the hub and set HF_TOKEN") == 1
+    assert said.err.count("(HTTP 401): check its source in models.toml, and if the model is gated") == 1
     assert len(operator.hub.asked) == 1
 
 
@@ -205,21 +208,51 @@ def test_room_is_asked_for_before_anything_is_fetched(operator: Operator, monkey
     assert said.code == 1
     assert "are still to come, and " in said.err
     assert "has 1000 B free: make room for" in said.err
+    [shortage] = operator.runs("fetch", "--json").document
+    assert (shortage["name"], shortage["ok"]) == ("models_dir", False)
     assert operator.hub.asked == []
 
 
-def test_an_interrupted_fetch_goes_on_where_it_was(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_that_cannot_be_written_is_a_sentence(operator: Operator) -> None:
+    write_text(operator.volume / "hub/models--org--qwen/refs", "a file in the way")
+    said = operator.runs("fetch", "qwen")
+    assert said.code == 1
+    assert "refs/main cannot be written: " in said.err
+
+
+@pytest.mark.parametrize("action", ["list", "fetch", "verify", "convert"])
+def test_a_volume_that_may_not_be_read_is_a_sentence(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    def stat(path: Path, _stat: Callable[..., os.stat_result] = Path.stat, **options: Any) -> os.stat_result:
+        if path.is_relative_to(operator.volume):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return _stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    said = operator.runs(action, "sdxl")
+    assert said.code == 1
+    assert str(operator.volume) in said.err
+    assert "cannot be read" in said.err
+    assert "Permission denied" in said.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_fetch_goes_on_where_it_was(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
     address = operator.address("sdxl", "model.safetensors")
     operator.hub.breaks[address] = [1000]
 
     def interrupt(attempts: Any) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
     with monkeypatch.context() as patched:
         patched.setattr("ourvidz_worker.cli.models.fetching.Hub", lambda **options: Hub(**options, sleep=interrupt))
         said = operator.runs("fetch", "sdxl.path")
-    assert said.code == 130
-    assert "interrupted; what was done is kept, and the same command goes on with it" in said.err
+    assert said.code == code
+    assert "interrupted; give the same command again to go on" in said.err
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert operator.runs("list", "sdxl.path", "--json").document["models"][0]["state"] == "partial"
     assert operator.runs("fetch", "sdxl.path").code == 0
     assert operator.hub.asked[-1].range == "bytes=1000-"

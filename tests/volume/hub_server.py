@@ -44,6 +44,7 @@ class HubServer:
     redirects: bool = False
     stated_sha256: str | None = None
     extra_headers: dict[str, str] = field(default_factory=dict)
+    refusal_headers: dict[str, str] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
 
     @property
@@ -104,6 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int) -> None:
         body = b"<html>not this file</html>"
         self.send_response(status)
+        for name, value in self.hub.refusal_headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -8,6 +8,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -163,11 +165,12 @@ def test_another_size_is_refused_before_anything_is_downloaded(server: HubServer
 @pytest.mark.parametrize(
     ("status", "token", "said"),
     [
-        (401, None, "if the model is gated, accept its terms on the hub and set HF_TOKEN"),
+        (401, None, "check its source in models.toml, and if the model is gated, accept its terms there and set HF"),
+        (401, "secret", "(HTTP 401): HF_TOKEN is not valid there: set one that is"),
         (403, None, "set HF_TOKEN"),
         (403, "secret", "with the account that HF_TOKEN belongs to"),
         (404, None, "the hub has no org/name"),
-        (410, None, "the hub answered HTTP 410"),
+        (410, None, "the hub answered HTTP 410 for org/name/resolve/abc/model.safetensors: check HF_ENDPOINT"),
     ],
 )
 def test_a_refusal_is_a_sentence_and_not_repeated(
@@ -197,10 +200,54 @@ def test_a_hub_that_stays_in_trouble_is_given_up_and_what_came_is_kept(
         if done == 100_000:
             server.statuses[ADDRESS] = [503] * 20
 
-    with pytest.raises(BackendUnavailable, match="HTTP 503"):
+    with pytest.raises(BackendUnavailable, match=r"HTTP 503 .*: go on with the same command later"):
         fetch(on_bytes=then_fail)
     assert len(server.asked) == 1 + 5
     assert (final.parent / "model.safetensors.part").stat().st_size == 100_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        ("17", 17, 17),
+        ("86400", 300, 300),
+        ("a moment in 200 s", 100, 200),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.5, 1),
+        ("soon", 0.5, 1),
+    ],
+)
+def test_a_busy_hub_is_given_the_time_it_asks_for(
+    server: HubServer, final: Path, asked: str, least: float, most: float
+) -> None:
+    server.statuses[ADDRESS] = [429]
+    if asked == "a moment in 200 s":
+        asked = format_datetime(datetime.now(UTC) + timedelta(seconds=200))
+    server.refusal_headers["Retry-After"] = asked
+    slept: list[float] = []
+    with Hub(url=server.url, sleep=slept.append) as hub:
+        hub.fetch(Download(ADDRESS, final), lambda done, total: None)
+    [pause] = slept
+    assert least <= pause <= most
+
+
+def test_a_hub_without_ranges_that_breaks_again_and_again_is_given_up(server: HubServer, fetch: Fetch) -> None:
+    """It sends more and less in turn, and never anything that had not been there before."""
+    server.knows_ranges = False
+    server.breaks[ADDRESS] = [100_000, 50_000] * 10
+    with pytest.raises(BackendUnavailable, match=r"check the network and HF_ENDPOINT, then go on"):
+        fetch()
+    assert len(server.asked) == 1 + 5
+
+
+@pytest.mark.parametrize("kept", [b"\xff\xfe", b'"a\nb"', b"", b'W/"weak"'])
+def test_a_part_of_unknown_version_is_not_gone_on_with(
+    server: HubServer, fetch: Fetch, final: Path, kept: bytes
+) -> None:
+    break_off(server, fetch, after=200_000)
+    (final.parent / "model.safetensors.part.etag").write_bytes(kept)
+    fetch()
+    assert server.asked[-1].range is None
+    assert final.read_bytes() == CONTENT
 
 
 def test_many_breaks_are_fine_as_long_as_something_comes(server: HubServer, fetch: Fetch, final: Path) -> None:
@@ -210,7 +257,8 @@ def test_many_breaks_are_fine_as_long_as_something_comes(server: HubServer, fetc
 
 
 def test_nobody_there_is_a_sentence(final: Path) -> None:
-    said = pytest.raises(BackendUnavailable, match=r"the download of org/name.* failed \(.*0 bytes of it are there")
+    sentence = r"the download of org/name.* from http://127.0.0.1:9 failed \(.*0 bytes of it are there: check"
+    said = pytest.raises(BackendUnavailable, match=sentence)
     with Hub(url="http://127.0.0.1:9", sleep=lambda seconds: None) as hub, said:
         hub.fetch(Download(ADDRESS, final), lambda done, total: None)
 

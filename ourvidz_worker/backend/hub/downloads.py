@@ -7,6 +7,8 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +24,8 @@ OnBytes = Callable[[int, int], None]
 
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _FRUITLESS_ATTEMPTS = 5  # in a row, before a download is given up
+_BACKOFF = wait_exponential_jitter(multiplier=0.5, max=15.0, jitter=0.5)
+_LONGEST_PAUSE = 300.0  # seconds; what a hub asks for beyond that is for a person to wait
 _WORTH_A_RETRY = frozenset({408, 425, 429})
 _NOTHING_MORE = 416  # the range that was asked for begins at the file's end, or behind it
 _RANGE = re.compile(r"bytes (?:(?P<start>\d+)-\d+|\*)/(?P<total>\d+)")
@@ -64,8 +68,8 @@ class Hub:
         """Bring one file into its place.
 
         What is there of it is kept for the next time, whatever happens. Raises `BackendUnavailable` after several
-        attempts without a byte, `BackendRefused` for what the hub will not give or what is not the file asked
-        for, and `ConfigurationError` where the disk or another process stands in the way.
+        attempts in a row without a new byte, `BackendRefused` for what the hub will not give or what is not the file
+        asked for, and `ConfigurationError` where the disk or another process stands in the way.
         """
         try:
             with opened(download.path) as partial:
@@ -78,7 +82,7 @@ class Hub:
         return Retrying(
             retry=retry_if_exception_type(BackendUnavailable),
             stop=_Patience(lambda: partial.size).used_up,
-            wait=wait_exponential_jitter(multiplier=0.5, max=15.0, jitter=0.5),
+            wait=_pause,
             sleep=self._sleep,
             reraise=True,
         )
@@ -99,7 +103,8 @@ class Hub:
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise BackendUnavailable(
-                f"the download of {download.address} failed ({reason}); {partial.size} bytes of it are there"
+                f"the download of {download.address} from {self._url} failed ({reason}); {partial.size} bytes of it "
+                "are there: check the network and HF_ENDPOINT, then go on with the same command"
             ) from error
         _check_content(download, partial, total, _stated_sha256(answer))
 
@@ -110,16 +115,28 @@ class Hub:
                 raise BackendRefused(f"the hub sends {download.address} compressed: ask without the proxy in between")
             return
         if status in (401, 403):
-            cure = (
-                "accept the model's terms on the hub with the account that HF_TOKEN belongs to"
-                if self._knows_us
-                else "if the model is gated, accept its terms on the hub and set HF_TOKEN"
-            )
-            raise BackendRefused(f"the hub refuses {download.address} (HTTP {status}): {cure}")
+            raise BackendRefused(f"the hub refuses {download.address} (HTTP {status}): {self._cure(status)}")
         if status == 404:
             raise BackendRefused(f"the hub has no {download.address} (HTTP 404): check its source in models.toml")
         message = f"the hub answered HTTP {status} for {download.address}"
-        raise (BackendUnavailable if status >= 500 or status in _WORTH_A_RETRY else BackendRefused)(message)
+        if status >= 500 or status in _WORTH_A_RETRY:
+            raise _HubBusy(f"{message}: go on with the same command later", _asked_pause(answer))
+        raise BackendRefused(f"{message}: check HF_ENDPOINT and its source in models.toml")
+
+    def _cure(self, status: int) -> str:
+        if not self._knows_us:  # the hub does not tell strangers what is gated from what does not exist
+            return "check its source in models.toml, and if the model is gated, accept its terms there and set HF_TOKEN"
+        if status == 401:
+            return "HF_TOKEN is not valid there: set one that is, or none if the model is open to all"
+        return "accept the model's terms on the hub with the account that HF_TOKEN belongs to"
+
+
+class _HubBusy(BackendUnavailable):
+    """The hub wants to be asked again later: after so many seconds, if it says so."""
+
+    def __init__(self, message: str, pause: float) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
 class _Patience:
@@ -131,17 +148,36 @@ class _Patience:
         self._fruitless = 0
 
     def used_up(self, _state: RetryCallState) -> bool:
-        reached, before = self._progress(), self._reached
-        self._reached = reached
-        self._fruitless = self._fruitless + 1 if reached <= before else 0
+        reached = self._progress()
+        self._fruitless = self._fruitless + 1 if reached <= self._reached else 0
+        # A hub without ranges begins anew each time: only what was never there before is progress.
+        self._reached = max(reached, self._reached)
         return self._fruitless >= _FRUITLESS_ATTEMPTS
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds until the next attempt: longer each time, and never shorter than the hub asks for."""
+    error = state.outcome.exception() if state.outcome else None
+    return max(_BACKOFF(state), error.pause if isinstance(error, _HubBusy) else 0.0)
+
+
+def _asked_pause(answer: httpx.Response) -> float:
+    """Seconds that `Retry-After` asks for, as a number or as a moment; 0 where it says nothing."""
+    asked = answer.headers.get("Retry-After", "")
+    if asked.isdecimal():
+        return min(float(asked), _LONGEST_PAUSE)
+    try:
+        seconds = (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0
+    return min(max(seconds, 0.0), _LONGEST_PAUSE)
 
 
 def _begin(download: Download, partial: PartialFile, answer: httpx.Response) -> int:
     """Make ready for the content that comes, and return how long the whole file is; 0 where nobody says."""
     if answer.status_code == 200:
         # The first answer, or a hub without ranges, or a file that is not the one this part belongs to.
-        partial.begin(_strong_etag(answer))
+        partial.begin(answer.headers.get("ETag"))
         total = int(answer.headers.get("Content-Length") or download.bytes or 0)
     else:
         start, total = _range(answer)
@@ -179,12 +215,6 @@ def _range(answer: httpx.Response) -> tuple[int, int]:
     if found is None:
         return -1, 0
     return int(found["start"] or found["total"]), int(found["total"])
-
-
-def _strong_etag(answer: httpx.Response) -> str | None:
-    """Only these promise the same bytes."""
-    etag = answer.headers.get("ETag")
-    return etag if etag is not None and etag.startswith('"') else None
 
 
 def _stated_sha256(answer: httpx.Response) -> str | None:

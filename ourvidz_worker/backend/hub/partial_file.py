@@ -6,12 +6,15 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
 from ourvidz_worker.errors import ConfigurationError
+
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')  # only these promise the same bytes
 
 
 class PartialFile:
@@ -29,14 +32,18 @@ class PartialFile:
 
     @property
     def etag(self) -> str | None:
-        return self._etag_path.read_text() if self.size and self._etag_path.is_file() else None
+        """The version of what is there; None where that is not known for certain, so that it cannot be gone on with."""
+        if not self.size or not self._etag_path.is_file():
+            return None
+        etag = self._etag_path.read_text(encoding="ascii", errors="replace")
+        return etag if _STRONG_ETAG.fullmatch(etag) else None
 
     def begin(self, etag: str | None) -> None:
-        """Drop what is there: the bytes to come belong to this version."""
+        """Drop what is there: the bytes to come belong to this version, if it is known."""
         self._file.truncate(0)
         self._etag_path.unlink(missing_ok=True)
-        if etag is not None:
-            self._etag_path.write_text(etag)
+        if etag is not None and _STRONG_ETAG.fullmatch(etag):
+            self._etag_path.write_text(etag, encoding="ascii")
 
     def append(self, content: bytes) -> None:
         rest = memoryview(content)

@@ -23,8 +23,7 @@ from ourvidz_worker.errors import BackendRefused, BackendUnavailable, Configurat
 def fetch(shelf: Shelf, _arguments: argparse.Namespace) -> int:
     """Exit code 1 unless everything is in its place afterwards."""
     if (shortage := _shortage(shelf)) is not None:
-        shelf.output.complain(shortage)
-        return 1
+        return tell_each(shelf.output, [Told("models_dir", ok=False, sentence=shortage)])
     return tell_each(shelf.output, _fetched(shelf))
 
 
@@ -69,8 +68,9 @@ def _fetch_piece(hub: Hub, piece: Piece, downloads: Sequence[Download], show: Sh
         yield told
         if not told.ok:
             return
-    if downloads:
-        _point_to_snapshot(piece)
+    if downloads and (problem := _point_to_snapshot(piece)) is not None:
+        yield Told(piece.name, ok=False, sentence=problem)
+        return
     # That all files came does not mean that they are what models.toml asks for.
     problems = findings(piece)
     yield from (Told(piece.name, ok=False, sentence=problem) for problem in problems)
@@ -86,13 +86,17 @@ def _fetch_file(hub: Hub, piece: Piece, file: Download, on_bytes: OnBytes) -> To
     return Told(piece.name, ok=True, sentence=f"{file.path} ({size(file.path.stat().st_size)})")
 
 
-def _point_to_snapshot(piece: Piece) -> None:
-    """In the hub's own layout, `refs/main` names the snapshot that counts."""
+def _point_to_snapshot(piece: Piece) -> str | None:
+    """In the hub's own layout, `refs/main` names the snapshot that counts; a sentence where it cannot be written."""
     source = piece.source
     if source is None or not source.is_hub_entry:
-        return
+        return None
     reference = piece.path / "refs" / "main"
-    reference.parent.mkdir(exist_ok=True)
     aside = part_of(reference)
-    aside.write_text(source.revision)
-    aside.replace(reference)
+    try:
+        reference.parent.mkdir(exist_ok=True)
+        aside.write_text(source.revision)
+        aside.replace(reference)
+    except OSError as error:
+        return f"{reference} cannot be written: {error.strerror or error}"
+    return None

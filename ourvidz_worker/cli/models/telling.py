@@ -10,7 +10,10 @@ from ourvidz_worker.cli.queue.output import Output
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """`name` is a key of `models.toml`; `sentence` says what is so, or why it is not `ok`."""
+    """`name` is a key of `models.toml`, or `models_dir` for the volume.
+
+    `sentence` says what is so, or why it is not `ok`.
+    """
 
     name: str
     ok: bool

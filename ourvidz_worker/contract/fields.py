@@ -13,7 +13,7 @@ from ourvidz_worker.contract.payload_error import PayloadError, shown
 
 MAX_PROSE_CHARACTERS = 10_000
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_SIZE = re.compile(r"\s*([0-9]{1,5})\s*[*x\u00d7]\s*([0-9]{1,5})\s*")
+_SIZE = re.compile(r"\s*([0-9]{1,5})\s*[*xX\u00d7]\s*([0-9]{1,5})\s*")
 
 
 @dataclass(frozen=True, slots=True)

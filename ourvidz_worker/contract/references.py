@@ -14,6 +14,8 @@ from ourvidz_worker.contract.payload_error import PayloadError, shown
 STRENGTH = Range(0.1, 1.0)
 DEFAULT_STRENGTH = 0.7
 
+FRAMES: Mapping[ReferenceRole, str] = {"start": "a start frame", "end": "an end frame"}
+
 _START_NAMES = ("start_reference_url", "start_reference_image_url", "first_frame")
 _END_NAMES = ("end_reference_url", "end_reference_image_url", "last_frame")
 _ROLE_SPELLINGS: dict[str, ReferenceRole] = {
@@ -43,7 +45,7 @@ def parse_references(
     references = [*_named(sections), *_listed(sections)]
     for position, reference in enumerate(references):
         if reference.role in FRAME_ROLES and job_type.media != "video":
-            raise PayloadError(reference.field, f"is a {reference.role} frame, and {job_type.name} makes no video")
+            raise PayloadError(reference.field, f"is {FRAMES[reference.role]}, and {job_type.name} makes no video")
         if any(earlier.role == reference.role for earlier in references[:position]):
             raise PayloadError(reference.field, f"is a second {reference.role} reference; send one per type")
         _check_folder(reference, user_id, buckets)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ourvidz_worker.engines.recovery import Recovery
-from ourvidz_worker.engines.vae_precision import in_float32
+from ourvidz_worker.engines.vae_modes import in_float32
 from ourvidz_worker.errors import OutOfMemory, OutputInvalid
 from ourvidz_worker.ports import OnStep
 
@@ -28,12 +28,13 @@ class Drawing:
 
     `denoise` gives latents with one entry of the first dimension per seed. `decode` turns one entry (first
     dimension 1) into RGB, shape (n, height, width, 3): a still, or the n frames of a clip; it raises `OutputInvalid`
-    for values that are not numbers, and computes as `vae` is held.
+    for values that are not numbers, and computes as `vae` is held. `encodes` says that `denoise` uses the VAE, too.
     """
 
     denoise: Callable[[Sequence[int], AfterStep], torch.Tensor]
     decode: Callable[[torch.Tensor], Pixels]
     vae: Any
+    encodes: bool = False
 
 
 def draw(
@@ -65,11 +66,16 @@ def draw(
 def _denoised(drawing: Drawing, batch: Sequence[int], after_step: AfterStep, recovery: Recovery) -> torch.Tensor | None:
     """None when only a smaller batch can help."""
     try:
-        return recovery.attempt("denoise", partial(drawing.denoise, batch, after_step))
+        return _denoise(drawing, batch, after_step, recovery)
     except OutOfMemory:
         if len(batch) == 1:
             raise
         return None
+
+
+def _denoise(drawing: Drawing, batch: Sequence[int], after_step: AfterStep, recovery: Recovery) -> torch.Tensor:
+    vae = drawing.vae if drawing.encodes else None
+    return recovery.attempt("denoise", partial(drawing.denoise, batch, after_step), vae=vae)
 
 
 def _picture(drawing: Drawing, seed: int, latents: torch.Tensor, after_step: AfterStep, recovery: Recovery) -> Pixels:
@@ -77,7 +83,7 @@ def _picture(drawing: Drawing, seed: int, latents: torch.Tensor, after_step: Aft
         return _decoded(drawing, latents, recovery)
     except OutputInvalid:
         recovery.note("generate", "again")
-    again = recovery.attempt("denoise", partial(drawing.denoise, [seed], after_step))
+    again = _denoise(drawing, [seed], after_step, recovery)
     try:
         return _decoded(drawing, again, recovery)
     except OutputInvalid as error:

@@ -24,11 +24,16 @@ def fit(pixels: Pixels, width: int, height: int, mode: Fit) -> Image.Image:
 
 
 def scaled(pixels: Pixels, width: int, height: int, mode: Fit) -> Image.Image:
-    """What `fit` shows of a picture, without the filling: with `pad` one side can be shorter than asked for."""
+    """What `fit` shows of a picture, without the filling: with `pad` one side can be shorter than asked for.
+
+    It is never shorter than a pixel.
+    """
     picture = Image.fromarray(pixels)
     if mode == "crop":
         return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-    return ImageOps.contain(picture, (width, height), Image.Resampling.LANCZOS)
+    share = min(width / picture.width, height / picture.height)
+    size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
+    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def centred(picture: Image.Image, width: int, height: int, filling: int | tuple[int, ...]) -> Image.Image:

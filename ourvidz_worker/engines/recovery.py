@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, TypeVar
 import torch
 
 from ourvidz_worker.engines.devices import free_cache
+from ourvidz_worker.engines.vae_modes import in_tiles
 from ourvidz_worker.errors import OutOfMemory
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Recovery:
     def __init__(self, evict: Evict) -> None:
         self._evict = evict
         self._until_the_end = ExitStack()
+        self._freed: set[Stage] = set()
         self.steps: list[str] = []
 
     def __enter__(self) -> Self:
@@ -58,34 +60,33 @@ class Recovery:
             self.note(stage, measure)
             fits, result = _tried(work)
         assert result is not None
+        self._freed.discard(stage)
         return result
 
     def note(self, stage: Stage, step: str) -> None:
         self.steps.append(f"{stage}:{step}")
 
     def _measures(self, stage: Stage, vae: Any) -> Iterator[str]:
-        """Take one measure after the other, and name each that changed something; none twice in a stage."""
+        """Take one measure after the other, and name each that changed something.
+
+        Freeing the caches counts again only once the stage has worked since.
+        """
         free_cache()
-        if f"{stage}:free_caches" not in self.steps:
+        if stage not in self._freed:
+            self._freed.add(stage)
             yield "free_caches"
         if dropped := self._evict():
             free_cache()
             yield f"evict {'+'.join(dropped)}"
         if vae is not None and not vae.use_tiling:
-            self._tile(vae)
+            self._until_the_end.enter_context(in_tiles(vae))
             yield "vae_tiling"
-
-    def _tile(self, vae: Any) -> None:
-        vae.enable_slicing()
-        vae.enable_tiling()
-        self._until_the_end.callback(vae.disable_slicing)
-        self._until_the_end.callback(vae.disable_tiling)
 
     def _complaint(self, stage: Stage) -> str:
         taken = ", ".join(self.steps) or "nothing"
         return (
             f"the card's memory does not suffice for one image or clip of this size (stage {stage}, after {taken}); "
-            "ask for a smaller size or fewer frames"
+            "ask for a smaller size, fewer frames or no references, or end what else runs on the card"
         )
 
 

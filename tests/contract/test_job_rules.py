@@ -54,6 +54,7 @@ def test_sdxl_ignores_wan_s_config(name: str, config: dict[str, Any]) -> None:
         ({"guidance_scale": 4.5}, (15, 4.5, 1024, 1024)),
         ({"guidance_scale": 0}, (15, 0.0, 1024, 1024)),
         ({"resolution": "1024x576"}, (15, 6.0, 1024, 576)),
+        ({"resolution": "1024 X 576"}, (15, 6.0, 1024, 576)),
         ({"width": 832, "height": "1216"}, (15, 6.0, 832, 1216)),
     ],
 )

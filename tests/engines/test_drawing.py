@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 
 from ourvidz_worker.engines.drawing import AfterStep, Drawing, draw
 from ourvidz_worker.engines.recovery import Recovery, Stage
+from ourvidz_worker.engines.vae_modes import in_tiles
 from ourvidz_worker.errors import Drained, OutOfMemory, OutputInvalid
 
 STEPS = 2
@@ -24,9 +27,12 @@ class Vae:
     def __init__(self, dtype: torch.dtype = torch.bfloat16) -> None:
         self.dtype = dtype
         self.use_tiling = self.use_slicing = False
+        self.room_for_float32 = True
 
     def to(self, *, dtype: torch.dtype) -> None:
         self.dtype = dtype
+        if dtype == torch.float32 and not self.room_for_float32:
+            raise torch.OutOfMemoryError("CUDA out of memory")
 
     def enable_tiling(self) -> None:
         self.use_tiling = True
@@ -151,6 +157,70 @@ def test_other_stages_go_down_the_same_ladder(stage: Stage) -> None:
     assert recovery.details == {
         "recovery_steps": [f"{stage}:free_caches", f"{stage}:evict vace", f"{stage}:vae_tiling"]
     }
+
+
+def test_caches_are_freed_again_for_a_later_picture() -> None:
+    """Stills that are drawn one by one can each meet a card that others have filled meanwhile."""
+    failures = [torch.OutOfMemoryError("again"), None, torch.OutOfMemoryError("first")]
+
+    def work() -> str:
+        if failures and (failure := failures.pop()):
+            raise failure
+        return "latents"
+
+    with Recovery(list) as recovery:
+        for _ in range(2):
+            assert recovery.attempt("denoise", work) == "latents"
+    assert recovery.steps == ["denoise:free_caches"] * 2
+
+
+@pytest.mark.parametrize("encodes", [True, False])
+def test_the_vae_is_tiled_where_it_is_used_before_the_first_step(*, encodes: bool) -> None:
+    studio = Studio()
+
+    def denoise(seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
+        if not studio.vae.use_tiling:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return studio.denoise(seeds, after_step)
+
+    with Recovery(list) as recovery:
+        drawing = replace(studio.drawing, denoise=denoise, encodes=encodes)
+        if encodes:
+            draw(drawing, [10], steps=STEPS, on_step=ignore, largest=1, recovery=recovery)
+            assert recovery.steps == ["denoise:free_caches", "denoise:vae_tiling"]
+        else:
+            with pytest.raises(OutOfMemory, match="after denoise:free_caches\\)"):
+                draw(drawing, [10], steps=STEPS, on_step=ignore, largest=1, recovery=recovery)
+
+
+def test_a_vae_that_did_not_fit_in_float32_is_held_as_before() -> None:
+    studio = Studio()
+    studio.unusable = {10: [True]}
+    studio.vae.room_for_float32 = False
+    with Recovery(list) as recovery, pytest.raises(torch.OutOfMemoryError):
+        draw(studio.drawing, [10], steps=STEPS, on_step=ignore, largest=1, recovery=recovery)
+    assert studio.vae.dtype == torch.bfloat16
+
+
+def test_tiles_are_smaller_than_sdxl_s_pictures() -> None:
+    """Diffusers' tile is as large as the pictures that a checkpoint was trained on, which saves nothing."""
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(2, 2),
+        norm_num_groups=1,
+        layers_per_block=1,
+        mid_block_add_attention=False,
+        sample_size=1024,
+    )
+    largest = [0]
+    vae.decoder.register_forward_pre_hook(lambda _, inputs: largest.append(max(largest[-1], *inputs[0].shape[2:])))
+    own = (vae.tile_sample_min_size, vae.tile_latent_min_size)
+    latents = torch.zeros(1, 4, 512, 512)
+    with in_tiles(vae), torch.no_grad():
+        assert vae.decode(latents, return_dict=False)[0].shape == (1, 3, 1024, 1024)
+    assert largest[-1] == 256
+    assert (vae.use_tiling, vae.use_slicing, vae.tile_sample_min_size, vae.tile_latent_min_size) == (False, False, *own)
 
 
 def test_progress_counts_the_steps_of_all_batches_still_planned() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 import pytest
 
-from ourvidz_worker.engines.fitting import fit
+from ourvidz_worker.engines.fitting import fit, scaled
 from ourvidz_worker.engines.sdxl.controlnets import edges
 from ourvidz_worker.engines.sdxl.methods import adapters_of, attention_scale, follow
 from ourvidz_worker.engines.steering import Followed, Repainting, reference_details
@@ -41,6 +41,12 @@ def test_a_padded_picture_is_whole_between_two_grey_bars() -> None:
 def test_any_picture_comes_out_in_the_size_asked_for(mode: str, height: int, width: int) -> None:
     pixels = np.full((height, width, 3), 200, dtype=np.uint8)
     assert fit(pixels, 48, 64, mode).size == (48, 64)  # type: ignore[arg-type]
+    assert edges(pixels, 48, 64, mode).size == (48, 64)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("height", "width", "shown"), [(1, 5000, (48, 1)), (5000, 1, (1, 64)), (64, 96, (48, 32))])
+def test_of_a_padded_picture_something_is_always_seen(height: int, width: int, shown: tuple[int, int]) -> None:
+    assert scaled(np.zeros((height, width, 3), dtype=np.uint8), 48, 64, "pad").size == shown
 
 
 @pytest.mark.parametrize("mode", ["crop", "pad"])
@@ -133,6 +139,11 @@ def test_two_references_that_only_img2img_could_follow_are_refused(
         follow([make_reference("style"), make_reference("character")], present)
     assert f"or put {missing} [sdxl] in models.toml on the volume" in str(caught.value)
     assert caught.value.field == "reference_image_url"
+
+
+def test_three_references_that_only_img2img_could_follow_are_told_in_one_list(make_reference: MakeReference) -> None:
+    with pytest.raises(BadJob, match="asks for style, composition and character references"):
+        follow([make_reference(role) for role in ("style", "composition", "character")], set())
 
 
 def test_style_and_layout_speak_in_one_layer_each_and_a_face_in_all(make_reference: MakeReference) -> None:

@@ -169,6 +169,14 @@ def test_the_negative_prompt_is_encoded_once_for_all_jobs(
     assert len(encoded) == 1
 
 
+def test_what_is_too_long_for_the_text_encoder_is_left_out_and_the_result_says_so(
+    engine: WanEngine, make_request: MakeRequest
+) -> None:
+    tokens = len(engine._ready().from_noise.tokenizer("sea " * 600).input_ids)
+    generation = engine.generate(make_request("image_fast", prompt="sea " * 600), ignore_steps)
+    assert generation.details == {"prompt_tokens_left_out": tokens - 512}
+
+
 def test_frames_that_are_not_numbers_are_not_sent(
     engine: WanEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,13 +188,34 @@ def test_frames_to_keep_are_black_in_the_mask_and_frames_to_invent_grey_in_the_c
     assert call["reference_images"] is None
 
 
-def test_pictures_alone_need_no_frames_and_keep_their_shape_where_they_are_not_cropped() -> None:
+def test_pictures_alone_need_no_frames_and_lie_on_white_where_they_are_not_cropped() -> None:
     wide = picture("style", Image.new("RGB", (400, 100)), 1.0)
     cropped = Conditions((wide,), CANVAS, 5, "crop").call(torch.device("cpu"))
     whole = Conditions((wide,), CANVAS, 5, "pad").call(torch.device("cpu"))
     assert "video" not in cropped
-    assert [one.size for one in cropped["reference_images"]] == [(64, 128)]
-    assert [one.size for one in whole["reference_images"]] == [(64, 16)]
+    assert not np.asarray(cropped["reference_images"]).any()
+    (padded,) = np.asarray(whole["reference_images"])
+    assert padded.shape == (128, 64, 3)
+    assert not padded[56:72].any()
+    assert (padded[:56] == 255).all()
+    assert (padded[72:] == 255).all()
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_there_may_be_more_pictures_than_latent_frames(clip: Callable[..., Pixels], frames: int) -> None:
+    """Diffusers takes the masks of the pictures from among those of the frames."""
+    roles: tuple[ReferenceRole, ...] = ("style", "composition", "character")
+    pictures = [plain_picture(role, (230, 20, 20)) for role in roles]
+    red = clip(*pictures, num_frames=frames)
+    assert red.shape == (frames, 256, 256, 3)
+    assert red[..., 0].mean() > red[..., 2].mean() + 40
+
+
+def test_a_still_follows_several_pictures(engine: WanEngine, make_request: MakeRequest) -> None:
+    pictures = (reference("style"), reference("character"))
+    generation = generated(engine, make_request("image_fast", num_images=3, references=pictures))
+    assert [each["type"] for each in generation.details["reference_methods"]] == ["style", "character"]
+    assert generation.frames.shape == (3, 256, 256, 3)
 
 
 def test_the_rule_for_other_shapes_reaches_the_clip(cache_dir: Path, make_request: MakeRequest) -> None:

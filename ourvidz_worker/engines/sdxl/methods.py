@@ -43,7 +43,8 @@ def follow(references: Sequence[ReferenceImage], present: Collection[str]) -> tu
     followed = tuple(Followed(image, _method(image, present)) for image in references)
     repainted = [each for each in followed if each.method == IMG2IMG]
     if len(repainted) > 1:
-        roles = " and ".join(each.image.reference.role for each in repainted)
+        *others, last = (each.image.reference.role for each in repainted)
+        roles = f"{', '.join(others)} and {last}"
         missing = dict.fromkeys(
             need for each in repainted for need in BEST_FIRST[each.image.reference.role][0].needs if need not in present
         )

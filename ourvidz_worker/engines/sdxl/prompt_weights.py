@@ -23,7 +23,8 @@ _GROUP_WEIGHT = re.compile(r"(?P<number>\d+(\.\d+)?|\.\d+)(?!\.?[0-9A-Za-z_])|(?
 _WEIGHTED_WORD = re.compile(r"(?P<word>.*?[^\W\d])(?P<signs>\++|-+)(?P<rest>[,.;:!?\"']*)")
 # Weights and operators of Compel and of other tools that are not read here.
 _UNREAD = re.compile(
-    r":\s*\d*\.?\d+\s*\)|\(\(|[)\"][-+]*\.?\d|\"[-+]|\.(and|blend|swap|attend)\(|<?lora[:(]", re.IGNORECASE
+    r":\s*\d*\.?\d+\s*[)\]]|\(\(|\[\[|(?-i:\bBREAK\b)|[)\"][-+]*\.?\d|\"[-+]|\.(and|blend|swap|attend)\(|<?lora[:(]",
+    re.IGNORECASE,
 )
 
 

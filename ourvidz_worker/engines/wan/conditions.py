@@ -14,12 +14,13 @@ import torch
 
 from ourvidz_worker.contract.job import FRAME_ROLES
 from ourvidz_worker.engines.canvas import Canvas
-from ourvidz_worker.engines.fitting import Fit, fit, scaled
+from ourvidz_worker.engines.fitting import Fit, centred, fit, scaled
 from ourvidz_worker.errors import BadJob
 from ourvidz_worker.ports import ReferenceImage
 
 INVENT = 127 / 255  # the grey that VACE was trained to see where there is nothing yet
 KEPT, GENERATED = 0.0, 1.0  # in a mask
+WHITE = (255, 255, 255)  # what VACE was trained to see around a reference picture
 
 
 def fitted(image: ReferenceImage, canvas: Canvas, mode: Fit) -> torch.Tensor:
@@ -50,9 +51,10 @@ class Conditions:
         return len(self._pictures)
 
     def call(self, device: torch.device) -> dict[str, Any]:
-        """What the pipeline takes, but for the scale. It fits reference pictures into the canvas on white, itself.
+        """What the pipeline takes, but for the scale.
 
-        Frames go in as one tensor, where a list of pictures would be copied around for seconds.
+        Reference pictures are as large as the canvas, because the pipeline rounds the sides of others. Frames go in
+        as one tensor, where a list of pictures would be copied around for seconds.
         """
         width, height = self._canvas.width, self._canvas.height
         frames: dict[str, Any] = {}
@@ -64,7 +66,9 @@ class Conditions:
                     video[0, position] = fitted(frame, self._canvas, self._mode)
                     mask[0, position] = KEPT
             frames = {"video": video, "mask": mask}
-        pictures = [scaled(image.pixels, width, height, self._mode) for image in self._pictures]
+        pictures = [
+            centred(scaled(image.pixels, width, height, self._mode), width, height, WHITE) for image in self._pictures
+        ]
         return frames | {"reference_images": pictures or None, "num_frames": self._num_frames}
 
     def scale(self, latent_frames: int, tokens_per_frame: int, layers: int) -> torch.Tensor:

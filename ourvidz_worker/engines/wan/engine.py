@@ -20,7 +20,13 @@ from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.recovery import Recovery
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import latents as wan_latents
-from ourvidz_worker.engines.wan.loading import encode_text, load_wan, spatial_grid, video_to_video
+from ourvidz_worker.engines.wan.loading import (
+    encode_text,
+    load_wan,
+    spatial_grid,
+    tokens_left_out,
+    video_to_video,
+)
 from ourvidz_worker.engines.wan.schedulers import flow_scheduler
 from ourvidz_worker.engines.wan.vace import VaceStore
 from ourvidz_worker.engines.wan.ways import Way, from_a_still, from_prompt, through_vace
@@ -92,6 +98,8 @@ class WanEngine:
                 recovery=recovery,
             )
         details = {**way.details, **recovery.details}
+        if left_out := tokens_left_out(loaded.from_noise, request.prompt):
+            details["prompt_tokens_left_out"] = left_out
         if job.num_images > 1:
             details["batching"] = "one by one"
         return Generation(canvas.crop(frames), details)
@@ -136,4 +144,4 @@ def _drawing(request: GenerationRequest, way: Way, text: dict[str, Any]) -> Draw
         latents: torch.Tensor = run_pipeline(pipe, {**text, **way.call}, seeds, after_step).frames
         return latents[:, :, way.leading_frames :]
 
-    return Drawing(denoise, partial(wan_latents.decode, pipe.vae), pipe.vae)
+    return Drawing(denoise, partial(wan_latents.decode, pipe.vae), pipe.vae, encodes=bool(request.references))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers import WanPipeline, WanVACEPipeline, WanVACETransformer3DModel, WanVideoToVideoPipeline
+from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from diffusers.video_processor import VideoProcessor
 from transformers import AutoTokenizer
 
@@ -118,7 +119,18 @@ def video_to_video(plain: WanPipeline) -> WanVideoToVideoPipeline:
 
 def vace_pipeline(plain: WanPipeline, transformer: WanVACETransformer3DModel) -> WanVACEPipeline:
     """The pipeline that follows references, on the same components but for the transformer."""
-    return _knowing_its_vae(WanVACEPipeline(transformer=transformer, **_shared(plain)))
+    return _knowing_its_vae(_VacePipeline(transformer=transformer, **_shared(plain)))
+
+
+class _VacePipeline(WanVACEPipeline):  # type: ignore[misc]  # diffusers ships no types
+    def prepare_masks(self, mask: torch.Tensor, reference_images: Any = None, generator: Any = None) -> torch.Tensor:
+        """Shape (1, factor ** 2, pictures + latent frames, height, width).
+
+        Diffusers cuts the pictures' part out of the clip's, which is too short for more pictures than latent frames.
+        """
+        clip: torch.Tensor = super().prepare_masks(mask, [[]], generator)
+        before = clip.new_zeros(*clip.shape[:2], len(reference_images[0]), *clip.shape[3:])
+        return torch.cat([before, clip], dim=2)
 
 
 def _shared(plain: WanPipeline) -> dict[str, Any]:
@@ -137,6 +149,11 @@ def _knowing_its_vae(pipe: Any) -> Any:
 def spatial_grid(pipe: WanPipeline) -> int:
     """Width and height in pixels that one token covers: the VAE's factor times the transformer's patch."""
     return int(pipe.vae.config.scale_factor_spatial) * int(max(pipe.transformer.config.patch_size[1:]))
+
+
+def tokens_left_out(pipe: WanPipeline, text: str) -> int:
+    """How many tokens at the end of a text are beyond what the model reads."""
+    return max(0, len(pipe.tokenizer(prompt_clean(text)).input_ids) - PROMPT_TOKENS)
 
 
 def encode_text(pipe: WanPipeline, text: str) -> torch.Tensor:

@@ -19,7 +19,8 @@ WorkerError
 │   ├── OutputInvalid           what came out does not decode, has the wrong size or is not a number
 │   ├── PicturesUnchecked       the operator's picture classifier failed, so nothing may be delivered
 │   └── EnhancementFailed       the prompt could not be rewritten (the original prompt is used instead)
-│       ├── AnswerUnusable        what the language model wrote cannot be used, or (AnswerRefused) not by the policy
+│       ├── AnswerUnusable        what the language model wrote cannot be used, or (AnswerRefused) not by the policy,
+│       │                         or (AnswerCutOff) has no end
 │       ├── AnswerTooLate         the language model took longer than the caller waits
 │       ├── ModelUnavailable      the language model cannot be loaded or reached now
 │       └── TooManyWaiting        the line before the language model is full
@@ -141,6 +142,13 @@ class AnswerRefused(AnswerUnusable):
     """The content policy refuses what the language model wrote."""
 
     error_type = "content_policy"
+
+
+class AnswerCutOff(AnswerUnusable):
+    """The model came to its limit of tokens; what it said before is a beginning."""
+
+    def __init__(self) -> None:
+        super().__init__("the language model came to its limit of tokens before the end of its answer")
 
 
 class AnswerTooLate(EnhancementFailed):

@@ -303,8 +303,8 @@ class LanguageModel(Protocol):
         """The answer in pieces, as they come; what users wrote cannot end its turn.
 
         Closing the iterator, or cancelling whoever waits for it, stops the generation before its next token.
-        Raises `EnhancementFailed`: `AnswerTooLate` after `time_limit` seconds, `ModelUnavailable`, or
-        `AnswerUnusable` when the answer breaks off.
+        Raises `EnhancementFailed`: `AnswerTooLate` after `time_limit` seconds, `ModelUnavailable`, `AnswerCutOff`
+        after `max_new_tokens` tokens without an end, or another `AnswerUnusable` when the answer breaks off.
         """
 
     async def close(self) -> None: ...

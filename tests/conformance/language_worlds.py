@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ourvidz_worker.backend.language.openai import OpenAILanguageModel
 from ourvidz_worker.engines.language.local_model import LocalLanguageModel
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
+from ourvidz_worker.errors import AnswerCutOff
 from ourvidz_worker.ports import LanguageModel, Message
 from tests.support.openai_server import KEY, OpenAIServer
 
@@ -21,11 +22,11 @@ WAIT_SECONDS = 30.0
 
 
 class Spy:
-    """What reached the model: the tokens of each question, and how many each answer came to."""
+    """What reached the model: the tokens of each question, and those of each answer."""
 
     def __init__(self, model: Any) -> None:
         self.questions: list[list[int]] = []
-        self.lengths: list[int] = []
+        self.answers: list[list[int]] = []
         self._ended = threading.Semaphore(0)
         self._generate = model.generate
         model.generate = self._spied
@@ -33,14 +34,14 @@ class Spy:
     def _spied(self, **question: Any) -> Any:
         self.questions.append(question["input_ids"][0].tolist())
         answer = self._generate(**question)
-        self.lengths.append(answer.shape[1] - question["input_ids"].shape[1])
+        self.answers.append(answer[0, question["input_ids"].shape[1] :].tolist())
         self._ended.release()
         return answer
 
     async def next_end(self) -> int:
         """The length of the next answer to end."""
         assert await asyncio.to_thread(self._ended.acquire, timeout=WAIT_SECONDS), "the generation never ended"
-        return self.lengths[-1]
+        return len(self.answers[-1])
 
 
 class Talk:
@@ -56,8 +57,20 @@ class Talk:
             messages, seed=seed, max_new_tokens=max_new_tokens, temperature=0.7, top_p=0.9, time_limit=time_limit
         )
 
+    async def heard(self, *messages: Message, seed: int = 1, max_new_tokens: int = 8) -> tuple[list[str], bool]:
+        """The pieces of an answer, and whether it was cut off."""
+        pieces: list[str] = []
+        try:
+            async for piece in self.answer(*messages, seed=seed, max_new_tokens=max_new_tokens):
+                pieces.append(piece)  # noqa: PERF401 - also what comes before an error
+        except AnswerCutOff:
+            return pieces, True
+        return pieces, False
+
     async def whole(self, *messages: Message, seed: int = 1, max_new_tokens: int = 8) -> str:
-        return "".join([piece async for piece in self.answer(*messages, seed=seed, max_new_tokens=max_new_tokens)])
+        """The tiny model comes to no end by itself."""
+        pieces, _ = await self.heard(*messages, seed=seed, max_new_tokens=max_new_tokens)
+        return "".join(pieces)
 
 
 class LanguageWorld:
@@ -67,6 +80,15 @@ class LanguageWorld:
         self._adapter = adapter
         self.tokenizer = tokenizer
         self.spy = Spy(transformer)
+        self._generation = transformer.generation_config
+
+    @contextmanager
+    def ending_with(self, token: int) -> Iterator[None]:
+        """An answer ends with this token."""
+        usual = self._generation.eos_token_id
+        self._generation.eos_token_id = [token]
+        yield
+        self._generation.eos_token_id = usual
 
     @asynccontextmanager
     async def talk(self) -> AsyncIterator[Talk]:

@@ -29,11 +29,24 @@ def world(request: pytest.FixtureRequest, tiny_cache: Path) -> Iterator[Language
 @story
 async def test_an_answer_comes_in_pieces_and_ends_after_its_tokens(world: LanguageWorld) -> None:
     async with world.talk() as talk:
-        pieces = [piece async for piece in talk.answer(SYSTEM, USER, max_new_tokens=8)]
+        pieces, cut_off = await talk.heard(SYSTEM, USER, max_new_tokens=8)
     assert len(pieces) > 2
     assert len("".join(pieces).split()) == 8
-    assert world.spy.lengths[-1] == 8
+    assert len(world.spy.answers[-1]) == 8
+    assert cut_off
     assert talk.model.model_name == "tiny-qwen"
+
+
+@story
+async def test_an_answer_that_comes_to_its_end_is_not_cut_off(world: LanguageWorld) -> None:
+    async with world.talk() as talk:
+        await talk.whole(SYSTEM, USER, max_new_tokens=8)
+        usual = world.spy.answers[-1]
+        with world.ending_with(usual[-1]):
+            _, cut_off = await talk.heard(SYSTEM, USER, max_new_tokens=8)
+    assert not cut_off
+    ended = world.spy.answers[-1]
+    assert ended == usual[: len(ended)], "the last token that may be said, or one like it before"
 
 
 @story

@@ -18,7 +18,7 @@ from tests.support.fakes import OneWordPolicy
 CONFIGS = Path(__file__).parents[2] / "configs"
 PROMPTS: Mapping[str, str] = {path.stem: path.read_text() for path in (CONFIGS / "prompts").iterdir()}
 
-Scripted = str | Sequence[str] | Exception
+Scripted = str | Sequence[str | Exception] | Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ class Asked:
 
 
 class ScriptedModel:
-    """One entry for each answer: a text, its pieces, or why it fails. `gate` holds back what follows the first piece.
+    """One entry for each answer: a text, its pieces, or why it fails, at once or after some pieces.
+
+    `gate` holds back what follows the first piece.
 
     `load_errors` are raised by as many loads; `stopped` counts the answers that nobody heard to the end.
     """
@@ -69,6 +71,8 @@ class ScriptedModel:
             if isinstance(answer, Exception):
                 raise answer
             for piece in [answer] if isinstance(answer, str) else answer:
+                if isinstance(piece, Exception):
+                    raise piece
                 yield piece
                 if self.gate is not None:
                     await self.gate.wait()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ourvidz_worker.errors import AnswerUnusable
-from ourvidz_worker.runtime.language.answers import begun_answer, clean_answer, shortened
+from ourvidz_worker.runtime.language.answers import begun_answer, clean_answer, shortened, without_loose_end
 from ourvidz_worker.runtime.language.enhanced import estimated_tokens
 
 LONG = "A fox with a thick red coat stands at the edge of a frozen pond and looks into the mist. "
@@ -28,6 +28,12 @@ LONG = "A fox with a thick red coat stands at the edge of a frozen pond and look
         "A fox\u0000 in the \ufffdsnow.",
         "<think>\nThe user wants a fox. Here is the prompt: no.\n</think>\n\nA fox in the snow.",
         "The user wants a fox.\n</think>\nA fox in the snow.",
+        "```\nA fox in the snow.\n```",
+        "Here is the prompt:\n```text\nA fox in the snow.\n```\nThis version adds the weather.",
+        "A fox in the snow.\n\n**Negative prompt:** blurry, text.\nMore of it.",
+        "提示词\uff1aA fox in the snow.",
+        "**English:** A fox\n\n中文\uff1ain the snow.",
+        "Prompt (English): A fox\nPrompt (Chinese): in the snow.",
     ],
 )
 def test_an_answer_is_reduced_to_the_prompt(answer: str) -> None:
@@ -40,6 +46,9 @@ def test_an_answer_is_reduced_to_the_prompt(answer: str) -> None:
         "Here is a lighthouse: white, tall, at dawn",
         'A sign that says "open"',
         "A prompt clerk: tidy desk, morning light",
+        "An English: German dictionary, its negative prompt: none",
+        "A card that says I'm sorry",
+        "I am legend, film poster",
     ],
 )
 def test_a_prompt_with_colons_or_quotation_marks_keeps_them(prompt: str) -> None:
@@ -50,6 +59,38 @@ def test_a_prompt_with_colons_or_quotation_marks_keeps_them(prompt: str) -> None
 def test_an_empty_answer_is_a_failure(answer: str) -> None:
     with pytest.raises(AnswerUnusable, match="nothing"):
         clean_answer(answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I'm sorry, but I can't assist with that.",
+        '"I am very sorry, I have to refuse."',
+        "Sorry, but I cannot help with this request.",
+        "Unfortunately, I am unable to write this.",
+        "I can\u2019t help with that.",
+        "As an AI developed by Alibaba Cloud, I do not write such texts.",
+        "很抱歉\uff0c我无法满足这个要求。",
+        "我不能写这样的内容。",
+    ],
+)
+def test_a_model_that_declines_gives_no_prompt(answer: str) -> None:
+    with pytest.raises(AnswerUnusable, match="declined"):
+        clean_answer(answer)
+    assert begun_answer(answer + LONG * 2) == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("A fox in the snow, mist. Its brea", "A fox in the snow, mist."),
+        ("a fox by a pond, mist, morning li", "a fox by a pond, mist"),
+        ("A fox. It looks into the mist that drifts", "A fox. It looks into the mist that drifts"),
+        ("A fox in the snow.", "A fox in the snow."),
+    ],
+)
+def test_what_was_cut_off_ends_where_most_of_it_is_whole(answer: str, expected: str) -> None:
+    assert without_loose_end(answer) == expected
 
 
 @pytest.mark.parametrize(

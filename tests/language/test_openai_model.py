@@ -16,6 +16,7 @@ from ourvidz_worker.backend.language import openai
 from ourvidz_worker.backend.language.event_lines import EventLines
 from ourvidz_worker.backend.language.openai import OpenAILanguageModel
 from ourvidz_worker.errors import (
+    AnswerCutOff,
     AnswerTooLate,
     AnswerUnusable,
     ConfigurationError,
@@ -96,7 +97,7 @@ async def test_a_question_carries_key_sampling_and_the_conversation_without_mark
     "content",
     [
         sse({"choices": [{"delta": {"role": "assistant", "content": ""}}]}, delta("a red"), delta(" fox"), END, USAGE),
-        sse(delta("a red"), delta(" fox", finish_reason="length"), done=False),
+        sse(delta("a red"), delta(" fox", finish_reason="stop"), done=False),
         b": keep-alive\r\n\r\nevent: message\r\n" + sse(delta("a red"), delta(" fox")).replace(b"\n", b"\r\n"),
         sse(delta("a red"), {"choices": [{"delta": {"reasoning_content": "hm"}}]}, delta(None), delta(" fox"), END),
         sse({"choices": [{"delta": None}]}, delta("a red"), delta(" fox"), END).replace(b"data: ", b"data:"),
@@ -133,6 +134,8 @@ async def test_line_separators_of_unicode_are_text() -> None:
         (sse(delta("a red"), done=False) + b"data: {oops\n\n", "no JSON object"),
         (sse(delta("a red"), {"choices": "none"}), "no chat completion"),
         (sse(delta("a red"), delta(None, finish_reason="content_filter")), "filtered"),
+        (sse(delta("a red"), delta(" fox", finish_reason="length"), USAGE), "its limit of tokens"),
+        (sse(delta("a red"), delta(" fox", finish_reason="length"), done=False), "its limit of tokens"),
     ],
 )
 def test_an_answer_that_breaks_off_is_unusable(content: bytes, problem: str) -> None:
@@ -149,9 +152,9 @@ def test_an_answer_that_breaks_off_is_unusable(content: bytes, problem: str) -> 
 @pytest.mark.parametrize(
     ("answer", "kind", "problem"),
     [
-        (httpx.Response(401, json={"error": {"type": "auth"}}), ModelUnavailable, "check OURVIDZ_LANGUAGE_MODEL_KEY"),
-        (httpx.Response(404, json={"detail": "Not Found"}), ModelUnavailable, "OURVIDZ_LANGUAGE_MODEL_URL"),
-        (httpx.Response(307, headers={"Location": "http://x"}), ModelUnavailable, "HTTP 307"),
+        (httpx.Response(401, json={"error": {"type": "auth"}}), EnhancementFailed, "check OURVIDZ_LANGUAGE_MODEL_KEY"),
+        (httpx.Response(404, json={"detail": "Not Found"}), EnhancementFailed, "OURVIDZ_LANGUAGE_MODEL_URL"),
+        (httpx.Response(307, headers={"Location": "http://x"}), EnhancementFailed, "HTTP 307"),
         (httpx.Response(429, json={"error": {"code": "busy"}}), ModelUnavailable, "HTTP 429 (busy)"),
         (httpx.Response(503, text="<html>"), ModelUnavailable, "HTTP 503 (no reason given)"),
         (
@@ -161,6 +164,7 @@ def test_an_answer_that_breaks_off_is_unusable(content: bytes, problem: str) -> 
         ),
         (httpx.Response(200, json=[]), AnswerUnusable, "no JSON object"),
         (httpx.Response(200, json={"error": {"type": "oops"}}), AnswerUnusable, "did not answer (oops)"),
+        (httpx.Response(200, json={"choices": [{"finish_reason": "length"}]}), AnswerCutOff, "its limit of tokens"),
         (httpx.ConnectError("refused"), ModelUnavailable, "out of reach (ConnectError)"),
     ],
 )

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.errors import (
+    AnswerCutOff,
     AnswerRefused,
     AnswerTooLate,
     AnswerUnusable,
@@ -88,6 +89,15 @@ async def test_a_long_answer_is_shortened_and_says_so(catalogue: Catalogue) -> N
     assert enhanced.compressed
     assert len(enhanced.enhanced) <= 1800
     assert enhanced.enhanced.endswith("river.")
+
+
+@story
+async def test_an_answer_that_was_cut_off_ends_with_its_last_whole_sentence(catalogue: Catalogue) -> None:
+    said = "A red fox trots through deep snow beside a frozen river. Its breath"
+    model = ScriptedModel([said, AnswerCutOff()])
+    enhanced = await service_over(model).enhance("a fox", catalogue[VIDEO], time_limit=LIMIT)
+    assert enhanced.enhanced == said.removesuffix(" Its breath")
+    assert enhanced.compressed
 
 
 @story
@@ -199,7 +209,7 @@ async def test_a_full_line_turns_away_at_once_but_not_what_is_known(catalogue: C
     model.gate.clear()
     asking = [asyncio.create_task(service.enhance(prompt, catalogue[VIDEO], time_limit=LIMIT)) for prompt in "ab"]
     await eventually(lambda: service.waiting == 1, "one to wait")
-    with pytest.raises(TooManyWaiting, match="1 requests wait already"):
+    with pytest.raises(TooManyWaiting, match="its line is full"):
         await service.enhance("c", catalogue[VIDEO], time_limit=LIMIT)
     assert (await service.enhance("known", catalogue[VIDEO], time_limit=LIMIT)).cache_hit
     model.gate.set()

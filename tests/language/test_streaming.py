@@ -8,7 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from ourvidz_worker.contract.catalogue import Catalogue
-from ourvidz_worker.errors import AnswerRefused, AnswerUnusable, ContentRefused
+from ourvidz_worker.errors import AnswerCutOff, AnswerRefused, AnswerUnusable, ContentRefused
 from ourvidz_worker.runtime.language.enhanced import Enhanced
 from ourvidz_worker.runtime.language.service import PromptService
 from tests.language.scripted import ScriptedModel, service_over
@@ -42,6 +42,13 @@ async def test_pieces_are_whole_sentences_and_make_up_the_prompt(catalogue: Cata
     assert len(pieces) == 3
     assert all(piece.rstrip().endswith(".") for piece in pieces)
     assert "".join(pieces) == whole.enhanced == OPENING + NEXT + LAST
+
+
+@story
+async def test_a_sentence_that_was_cut_off_is_not_shown(catalogue: Catalogue) -> None:
+    model = ScriptedModel([*in_words(OPENING + NEXT + "The camera"), AnswerCutOff()])
+    pieces, whole = await shown(service_over(model), catalogue)
+    assert "".join(pieces) == whole.enhanced == (OPENING + NEXT).strip()
 
 
 @story

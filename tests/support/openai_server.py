@@ -75,15 +75,18 @@ class OpenAIServer:
         stopped = threading.Event()
         try:
             yield _chunk({"role": "assistant", "content": ""})
-            async for text in self._say(question, stopped):
+            said: list[int] = []
+            async for text in self._say(question, stopped, said):
                 yield _chunk({"content": text})
-            yield _chunk({}, finish_reason="length")
+            ended = said[-1:] == self._model.generation_config.eos_token_id
+            yield _chunk({}, finish_reason="stop" if ended else "length")
             yield f"data: {json.dumps({'choices': [], 'usage': {'completion_tokens': 1}})}\n\n"
             yield "data: [DONE]\n\n"
         finally:
             stopped.set()
 
-    async def _say(self, question: dict[str, Any], stopped: threading.Event) -> AsyncIterator[str]:
+    async def _say(self, question: dict[str, Any], stopped: threading.Event, said: list[int]) -> AsyncIterator[str]:
+        """The answer's words; `said` has its tokens at the end."""
         tokens = self._tokenizer.apply_chat_template(
             question["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
@@ -92,7 +95,7 @@ class OpenAIServer:
         def generate() -> None:
             with self._turn, torch.no_grad():
                 torch.manual_seed(question["seed"])
-                self._model.generate(
+                answer = self._model.generate(
                     **tokens,
                     max_new_tokens=question["max_tokens"],
                     do_sample=True,
@@ -101,6 +104,7 @@ class OpenAIServer:
                     streamer=streamer,
                     stopping_criteria=StoppingCriteriaList([_Stop(stopped)]),
                 )
+            said.extend(answer[0].tolist())
 
         thread = threading.Thread(target=generate)
         self._generating.add(thread)

@@ -15,10 +15,14 @@ _PLAIN_WORDS = re.compile(r"[\w .-]{1,60}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer, empty for news without words; `finished` says that the model has ended."""
+    """A piece of an answer, empty for news without words; `finished` says that the model has ended.
+
+    `cut_off` says that it ended because it came to its limit of tokens.
+    """
 
     text: str = ""
     finished: bool = False
+    cut_off: bool = False
 
 
 def delta_of(line: str) -> Delta | None:
@@ -38,12 +42,12 @@ def delta_of(line: str) -> Delta | None:
     return _choice(document, "delta")
 
 
-def whole_answer(body: bytes) -> str:
-    """The text of an answer that came at once, because the server does not stream."""
+def whole_answer(body: bytes) -> Delta:
+    """An answer that came at once, because the server does not stream."""
     document = _document(body)
     if document.get("error"):
         raise AnswerUnusable(f"the language model's server did not answer ({_reason(document)})")
-    return _choice(document, "message").text
+    return _choice(document, "message")
 
 
 def refusal(status: int, body: bytes) -> EnhancementFailed:
@@ -54,9 +58,9 @@ def refusal(status: int, body: bytes) -> EnhancementFailed:
         reason = "no reason given"
     said = f"the language model's server answered HTTP {status} ({reason})"
     if status in (401, 403):
-        return ModelUnavailable(f"{said}: check OURVIDZ_LANGUAGE_MODEL_KEY")
+        return EnhancementFailed(f"{said}: check OURVIDZ_LANGUAGE_MODEL_KEY")
     if status == 404 or 300 <= status < 400:
-        return ModelUnavailable(
+        return EnhancementFailed(
             f"{said}: check OURVIDZ_LANGUAGE_MODEL_URL, which usually ends in /v1, and OURVIDZ_LANGUAGE_MODEL_NAME"
         )
     if status == 429 or status >= 500:
@@ -73,7 +77,8 @@ def _choice(document: dict[str, Any], part: str) -> Delta:
         case [dict(choice), *_]:
             said = choice.get(part)
             text = said.get("content") if isinstance(said, dict) else None
-            return Delta(text if isinstance(text, str) else "", finished=choice.get("finish_reason") is not None)
+            reason = choice.get("finish_reason")
+            return Delta(text if isinstance(text, str) else "", finished=reason is not None, cut_off=reason == "length")
         case _:
             raise AnswerUnusable("the language model's server sent what is no chat completion")
 

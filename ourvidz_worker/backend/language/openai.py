@@ -13,6 +13,7 @@ import httpx
 from ourvidz_worker.backend.language.completions import delta_of, refusal, whole_answer
 from ourvidz_worker.backend.language.event_lines import EventLines, LineTooLong
 from ourvidz_worker.errors import (
+    AnswerCutOff,
     AnswerTooLate,
     AnswerUnusable,
     ConfigurationError,
@@ -120,18 +121,25 @@ class OpenAILanguageModel:
 async def _pieces(response: httpx.Response) -> AsyncGenerator[str, None]:
     """The words of a streamed answer, or of one that came at once."""
     if "text/event-stream" not in response.headers.get("content-type", ""):
-        yield whole_answer(await _body(response))
+        whole = whole_answer(await _body(response))
+        yield whole.text
+        if whole.cut_off:
+            raise AnswerCutOff
         return
-    finished = False
+    finished = cut_off = False
     async for line in _lines(response):
         delta = delta_of(line)
         if delta is None:
-            return
+            finished = True
+            break
         finished = finished or delta.finished
+        cut_off = cut_off or delta.cut_off
         if delta.text:
             yield delta.text
     if not finished:
         raise AnswerUnusable("the language model's server broke the answer off")
+    if cut_off:
+        raise AnswerCutOff
 
 
 async def _lines(response: httpx.Response) -> AsyncIterator[str]:

@@ -50,8 +50,8 @@ class Chat:
         top_p: float,
         hear: Callable[[str], None],
         stopped: threading.Event,
-    ) -> None:
-        """Answer in pieces to `hear`, until the answer ends or `stopped` is set."""
+    ) -> bool:
+        """Answer in pieces to `hear`, until the answer ends or `stopped` is set; gives whether it came to its end."""
         device = self.model.device
         tokens = self.tokenizer.apply_chat_template(
             [_without_marks(message, self.tokenizer) for message in messages],
@@ -66,7 +66,7 @@ class Chat:
             torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         ):
             torch.manual_seed(seed)
-            self.model.generate(
+            said = self.model.generate(
                 **tokens,
                 max_new_tokens=max_new_tokens,
                 do_sample=True,
@@ -74,7 +74,13 @@ class Chat:
                 top_p=top_p,
                 streamer=_Voice(self.tokenizer, hear),
                 stopping_criteria=StoppingCriteriaList([_StopWhenSet(stopped)]),
-            )
+            )[0, tokens["input_ids"].shape[1] :].tolist()
+        return len(said) < max_new_tokens or said[-1] in self._ends
+
+    @property
+    def _ends(self) -> list[int]:
+        ends: int | list[int] | None = self.model.generation_config.eos_token_id
+        return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def _without_marks(message: Message, tokenizer: Any) -> Message:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from ourvidz_worker.engines.volume.model_config import QwenModel
 from ourvidz_worker.engines.volume.weights import hub_snapshot
-from ourvidz_worker.errors import AnswerTooLate, ConfigurationError, GenerationFailed, ModelUnavailable
+from ourvidz_worker.errors import (
+    AnswerCutOff,
+    AnswerTooLate,
+    AnswerUnusable,
+    ConfigurationError,
+    GenerationFailed,
+    ModelUnavailable,
+)
 from ourvidz_worker.ports import Message
 
 if TYPE_CHECKING:
@@ -61,8 +68,8 @@ class LocalLanguageModel:
             if not stopped.is_set():  # else the loop may be gone
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        def speak() -> None:
-            self._loaded().say(
+        def speak() -> bool:
+            return self._loaded().say(
                 messages,
                 seed=seed,
                 max_new_tokens=max_new_tokens,
@@ -81,9 +88,12 @@ class LocalLanguageModel:
                 if piece is None:
                     break
                 yield piece
-            await speaking
+            if not await speaking:
+                raise AnswerCutOff
         except TimeoutError:
             raise AnswerTooLate(f"{self.model_name} did not answer within {time_limit:g} s") from None
+        except AnswerUnusable:
+            raise
         except (GenerationFailed, ConfigurationError) as error:
             raise ModelUnavailable(str(error)) from error
         finally:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import secrets
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import structlog
 
 from ourvidz_worker.contract.catalogue import JobType
 from ourvidz_worker.contract.parse import model_frames
-from ourvidz_worker.errors import BadJob
+from ourvidz_worker.errors import AnswerCutOff, BadJob
 from ourvidz_worker.ports import Message
 from ourvidz_worker.runtime.language.answers import without_thoughts
 from ourvidz_worker.runtime.language.gate import Gate
@@ -94,10 +94,14 @@ class Director:
         )
 
     async def _answer(self, messages: list[Message], seed: int, script: Script, deadline: Deadline) -> str:
-        """Each scene may take as many tokens as a rewritten prompt."""
+        """Each scene may take as many tokens as a rewritten prompt; JSON without an end shows by itself."""
         saying = self._model.say(messages, seed=seed, deadline=deadline, prompts=script.scenes or MAX_SCENES)
+        said = ""
         async with aclosing(saying) as pieces:
-            return without_thoughts("".join([piece async for piece in pieces]))
+            with suppress(AnswerCutOff):
+                async for piece in pieces:
+                    said += piece
+        return without_thoughts(said)
 
     def _accept(self, answer: str, script: Script, rules: SceneRules) -> tuple[Scene, ...]:
         """Scenes that pass the policy, each by itself and all together."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import structlog
 
 from ourvidz_worker.contract.catalogue import JobType
-from ourvidz_worker.errors import AnswerUnusable
+from ourvidz_worker.errors import AnswerCutOff, AnswerUnusable
 from ourvidz_worker.ports import Message
-from ourvidz_worker.runtime.language.answers import begun_answer, clean_answer, shortened
+from ourvidz_worker.runtime.language.answers import begun_answer, clean_answer, shortened, without_loose_end
 from ourvidz_worker.runtime.language.cache import AnswerCache, Question
 from ourvidz_worker.runtime.language.enhanced import Enhanced
 from ourvidz_worker.runtime.language.gate import Gate
@@ -59,7 +59,7 @@ class Rewriter:
             problem: AnswerUnusable | None = None
             for attempt, seed in enumerate(_seeds(order.seed), 1):
                 try:
-                    return self._accept(work, await self._whole(work, seed), seed, attempt)
+                    return self._accept(work, await self._whole(work, seed), attempt)
                 except AnswerUnusable as error:
                     problem = error
             assert problem is not None
@@ -79,24 +79,35 @@ class Rewriter:
             return
         shown = ""
         async with self._model.turn(deadline):
-            seed = _seeds(order.seed)[0]
-            written = ""
-            async with aclosing(self._model.say(work.messages, seed=seed, deadline=deadline)) as pieces:
-                async for piece in pieces:
-                    written += piece
-                    begun = begun_answer(written)
+            spoken = _Spoken(_seeds(order.seed)[0])
+            async with aclosing(self._speak(work, spoken)) as pieces:
+                async for _ in pieces:
+                    begun = begun_answer(spoken.text)
                     if len(begun) > len(shown) and begun.startswith(shown):
                         self._gate.check_answer(begun, order.job_type)
                         yield begun[len(shown) :]
                         shown = begun
-            enhanced = self._accept(work, written, seed, 1)
+            enhanced = self._accept(work, spoken, 1)
         if enhanced.enhanced.startswith(shown) and enhanced.enhanced != shown:
             yield enhanced.enhanced[len(shown) :]
         yield enhanced
 
-    async def _whole(self, work: _Work, seed: int) -> str:
-        async with aclosing(self._model.say(work.messages, seed=seed, deadline=work.deadline)) as pieces:
-            return "".join([piece async for piece in pieces])
+    async def _whole(self, work: _Work, seed: int) -> _Spoken:
+        spoken = _Spoken(seed)
+        async with aclosing(self._speak(work, spoken)) as pieces:
+            async for _ in pieces:
+                pass
+        return spoken
+
+    async def _speak(self, work: _Work, spoken: _Spoken) -> AsyncGenerator[str, None]:
+        """Each piece when it is part of what was spoken."""
+        async with aclosing(self._model.say(work.messages, seed=spoken.seed, deadline=work.deadline)) as pieces:
+            try:
+                async for piece in pieces:
+                    spoken.text += piece
+                    yield piece
+            except AnswerCutOff:
+                spoken.cut_off = True
 
     def _work(self, order: Order, deadline: Deadline) -> _Work:
         template = self._templates.rewriting(order.job_type, order.language)
@@ -111,9 +122,9 @@ class Rewriter:
         found = None if work.order.fresh else self._cache.find(self._question(work))
         return found and replace(found, cache_hit=True, attempts=0, seconds=work.deadline.spent)
 
-    def _accept(self, work: _Work, answer: str, seed: int, attempt: int) -> Enhanced:
-        whole = clean_answer(answer)
-        prompt = shortened(whole, work.template.max_characters)
+    def _accept(self, work: _Work, spoken: _Spoken, attempt: int) -> Enhanced:
+        whole = clean_answer(spoken.text)
+        prompt = shortened(without_loose_end(whole) if spoken.cut_off else whole, work.template.max_characters)
         self._gate.check_answer(prompt, work.order.job_type)
         enhanced = Enhanced(
             original=work.order.prompt,
@@ -122,7 +133,7 @@ class Rewriter:
             template_version=work.template.version,
             language=work.template.language,
             model=self._model.name,
-            seed=seed,
+            seed=spoken.seed,
             seconds=work.deadline.spent,
             attempts=attempt,
             compressed=prompt != whole,
@@ -146,6 +157,15 @@ class _Work:
             {"role": "system", "content": self.template.system},
             {"role": "user", "content": self.order.prompt},
         )
+
+
+@dataclass(slots=True)
+class _Spoken:
+    """What the model answered to a seed so far; `cut_off` where it had more to say."""
+
+    seed: int
+    text: str = ""
+    cut_off: bool = False
 
 
 def _seeds(seed: int | None) -> tuple[int, ...]:

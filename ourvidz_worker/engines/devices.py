@@ -55,7 +55,10 @@ def classified_errors(engine: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise OutOfMemory(f"the card's memory does not suffice for this job in {engine}") from error
+        raise OutOfMemory(
+            f"the card's memory does not suffice for this job in {engine}; ask for a smaller size, or end what else "
+            "runs on the card"
+        ) from error
     except RuntimeError as error:
         if not is_poisoned(error):
             raise

@@ -55,6 +55,11 @@ class Repainting:
         """
         return min(1.0, (self.steps + 0.5) / self.num_inference_steps)
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the result says about it."""
+        return {"denoise_strength": self.denoise_strength, "denoise_steps": self.steps}
+
 
 def reference_details(followed: Sequence[Followed]) -> dict[str, Any]:
     """What the result says about its references; a job with one has it in plain keys, too."""

@@ -267,6 +267,7 @@ def test_a_repainting_job_runs_and_reports_only_the_last_steps(bare: SdxlEngine,
         "reference_method": "img2img",
         "reference_strength": 0.7,
         "denoise_strength": 0.3,
+        "denoise_steps": 3,
     }
 
 

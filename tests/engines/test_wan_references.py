@@ -302,6 +302,23 @@ def test_memory_that_runs_out_while_vace_is_loaded_goes_down_the_ladder(
         assert generated(engine, request).details["recovery_steps"] == steps
 
 
+def test_memory_that_runs_out_for_the_frames_goes_down_the_ladder(
+    engine: WanEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The frames that VACE is shown lie on the card, half a gigabyte of them."""
+    left = [torch.OutOfMemoryError("CUDA out of memory")]
+    original = Conditions.call
+
+    def call(self: Any, device: torch.device) -> dict[str, Any]:
+        if left:
+            raise left.pop()
+        return original(self, device)
+
+    monkeypatch.setattr(Conditions, "call", call)
+    request = make_request("video_fast", references=(reference("start"),))
+    assert generated(engine, request).details["recovery_steps"] == ["reference:free_caches"]
+
+
 def test_an_idle_vace_makes_room_for_a_job_that_runs_out_of_memory(
     engine: WanEngine, make_request: MakeRequest, clip: Callable[..., Pixels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,7 +356,7 @@ def test_the_result_names_the_method_of_each_reference(engine: WanEngine, make_r
 
 def test_a_start_and_an_end_need_more_than_one_frame(engine: WanEngine, make_request: MakeRequest) -> None:
     both = (reference("start"), reference("end"))
-    with pytest.raises(BadJob, match="one frame cannot have a start and an end") as caught:
+    with pytest.raises(BadJob, match="one frame cannot have a start and an end; send one of them") as caught:
         generated(engine, make_request("video_fast", num_frames=1, references=both))
     assert caught.value.field == "end_url"
 
@@ -371,6 +388,7 @@ def test_without_vace_a_single_picture_is_followed_from_a_still(
         "reference_method": "video_to_video",
         "reference_strength": 0.7,
         "denoise_strength": 0.3,
+        "denoise_steps": 3,
     }
     assert resemblance(generation.frames[0], reference(role, 1)) > resemblance(drawn(2).frames[0], reference(role, 1))
 

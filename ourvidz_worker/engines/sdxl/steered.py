@@ -101,7 +101,7 @@ class Steerer:
             return {"width": self._canvas.width, "height": self._canvas.height}, self._job.num_inference_steps, {}
         left = Repainting(repainted.strength, self._job.num_inference_steps)
         call = {"image": self._latents(repainted), "strength": left.pipeline_strength}
-        return call, left.steps, {"denoise_strength": left.denoise_strength}
+        return call, left.steps, left.details
 
     def _control_call(self, followed: Followed, control: ControlNet, *, begins_with_picture: bool) -> dict[str, Any]:
         lines = edges(followed.image.pixels, self._canvas.width, self._canvas.height, self._mode)

@@ -39,7 +39,10 @@ class Conditions:
         frames = {image.reference.role: image for image in references if image.reference.role in FRAME_ROLES}
         self._start, self._end = frames.get("start"), frames.get("end")
         if self._start and self._end and num_frames == 1:
-            raise BadJob("a clip of one frame cannot have a start and an end", field=self._end.reference.field)
+            raise BadJob(
+                "a clip of one frame cannot have a start and an end; send one of them, or ask for 5 frames or more",
+                field=self._end.reference.field,
+            )
         self._pictures = [image for image in references if image.reference.role not in FRAME_ROLES]
         self._canvas = canvas
         self._num_frames = num_frames

@@ -110,8 +110,11 @@ class WanEngine:
             return from_prompt(loaded.from_noise, job)
         if not self._vace.available:
             return from_a_still(loaded.from_frames, job, references, canvas, self._fit)
-        pipe = recovery.attempt("reference", partial(self._vace.pipe, loaded.from_noise))
-        return through_vace(pipe, job, references, canvas, self._fit)
+
+        def followed() -> Way:
+            return through_vace(self._vace.pipe(loaded.from_noise), job, references, canvas, self._fit)
+
+        return recovery.attempt("reference", followed)
 
     def _ready(self) -> LoadedWan:
         if self._loaded is None:

@@ -62,7 +62,7 @@ def from_a_still(pipe: Any, job: Job, references: Sequence[ReferenceImage], canv
     repainting = Repainting(image.reference.strength, job.num_inference_steps)
     still = fitted(image, canvas, mode).expand(1, job.num_frames, -1, -1, -1)
     call = {"video": still, "strength": repainting.pipeline_strength}
-    details = _details(references, "video_to_video") | {"denoise_strength": repainting.denoise_strength}
+    details = _details(references, "video_to_video") | repainting.details
     return Way(pipe, call, repainting.steps, details)
 
 

@@ -53,7 +53,12 @@ PUBLISHED: Mapping[str, tuple[str, Mapping[str, Kind | None]]] = {
     "adapter": ("ip", {"adapter.safetensors": Kind.IP_ADAPTER}),
     "qwen": (
         "hub/models--org--qwen",
-        {"config.json": None, "tokenizer_config.json": None, "model.safetensors": Kind.LANGUAGE_MODEL},
+        {
+            "config.json": None,
+            "tokenizer_config.json": None,
+            "tokenizer.json": None,
+            "model.safetensors": Kind.LANGUAGE_MODEL,
+        },
     ),
     "spare": ("spare", {"spare.safetensors": Kind.VAE}),
 }
@@ -270,7 +275,7 @@ def test_verify_finds_what_is_missing_cut_off_or_changed(operator: Operator) -> 
     assert "sdxl.ip_adapter: whole (files: 1)" in said.out
     said = operator.runs("verify", "sdxl.ip_adapter", "qwen", "--full")
     assert f"sdxl.ip_adapter: {adapter} is damaged: its SHA-256 is" in said.err
-    assert "qwen.path: whole (files: 3, compared by hash: 1)" in said.out
+    assert "qwen.path: whole (files: 4, compared by hash: 1)" in said.out
 
 
 def test_an_adapter_that_is_not_there_is_no_finding(operator: Operator) -> None:
@@ -280,6 +285,13 @@ def test_an_adapter_that_is_not_there_is_no_finding(operator: Operator) -> None:
     assert {entry["name"]: entry["sentence"] for entry in said.document}["sdxl.ip_adapter"] == (
         "is not there, and optional"
     )
+
+
+def test_each_file_is_complained_of_once_and_is_no_reason_to_convert(operator: Operator) -> None:
+    write_text(operator.volume / "sdxl" / "model.safetensors", "<!DOCTYPE html>" * 10)
+    said = operator.runs("list", "sdxl")
+    [line] = [line for line in said.out.splitlines() if line.startswith("sdxl.path: ")]
+    assert "is no .safetensors file but a web page ([sdxl] path in models.toml); run `ourvidz-worker models" in line
 
 
 def test_a_truncated_file_is_fetched_again(operator: Operator) -> None:

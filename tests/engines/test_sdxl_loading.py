@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
@@ -187,6 +188,46 @@ def test_a_damaged_file_is_a_clear_error(models_dir: Path) -> None:
     (models_dir / "damaged.safetensors").write_bytes(b"\x00" * 64)
     with pytest.raises(ConfigurationError, match=r"SDXL weights at .*damaged\.safetensors cannot be loaded"):
         load_sdxl(replace(SINGLE, path="damaged.safetensors"), models_dir)
+
+
+@pytest.mark.parametrize("path", ["incomplete.safetensors", "incomplete"])
+def test_a_tensor_that_no_file_holds_is_a_sentence(folder: Path, models_dir: Path, path: str) -> None:
+    shutil.copytree(folder, models_dir / "incomplete", dirs_exist_ok=True)
+    unet = Path("incomplete/unet/diffusion_pytorch_model.safetensors")
+    for source, target, name in (
+        ("model.safetensors", "incomplete.safetensors", "model.diffusion_model.out.2.bias"),
+        (unet, unet, "conv_out.bias"),
+    ):
+        weights = load_file(models_dir / source)
+        weights.pop(name, None)
+        save_file(weights, models_dir / target, metadata={"format": "pt"})
+    problem = rf"{path} cannot be loaded \(some of the model's tensors are in none of its files\); see"
+    with pytest.raises(ConfigurationError, match=problem):
+        load_sdxl(replace(SINGLE, path=path), models_dir)
+
+
+def test_weights_of_another_size_are_one_line(models_dir: Path) -> None:
+    weights = load_file(models_dir / "model.safetensors")
+    weights["model.diffusion_model.input_blocks.0.0.weight"] = torch.zeros(9, 4, 3, 3)
+    save_file(weights, models_dir / "other.safetensors")
+    with pytest.raises(
+        ConfigurationError, match=r"other\.safetensors cannot be loaded \(ValueError: .*\); see"
+    ) as caught:
+        load_sdxl(replace(SINGLE, path="other.safetensors"), models_dir)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_pickle_beside_the_configuration_is_never_opened(
+    folder: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, models_dir / "pickled")
+    weights = models_dir / "pickled" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".bin"))
+    opened: list[object] = []
+    monkeypatch.setattr(torch, "load", lambda *arguments, **options: opened.append(arguments))
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        load_sdxl(replace(SINGLE, path="pickled"), models_dir)
+    assert opened == []
 
 
 def test_a_device_that_is_not_there_is_a_clear_error(models_dir: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -241,7 +242,13 @@ def test_a_truncated_file_is_a_sentence(spoilt: Path, name: str, share: float) -
 def test_an_archive_that_holds_anything_but_tensors_is_not_opened(spoilt: Path) -> None:
     path = spoilt / "original" / layouts.VAE
     torch.save({"weights": Path("/")}, path)
-    assert refusal(spoilt).startswith(f"{path} cannot be read: ")
+    assert refusal(spoilt) == (
+        f"{path} is damaged, or holds something besides tensors, which may be code and is never run "
+        "([wan] path in models.toml); copy it again, from a source that you trust"
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme", "no weights")
+    assert refusal(spoilt) == f"{path} is damaged, or no PyTorch archive ([wan] path in models.toml); copy it again"
     torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}}, path)
     assert refusal(spoilt) == f"{path} is no table of tensors ([wan] path in models.toml); copy it again"
 
@@ -255,13 +262,14 @@ def test_an_archive_that_holds_anything_but_tensors_is_not_opened(spoilt: Path) 
             lambda weights: {name: _doubled(weight) for name, weight in weights.items()},
             "belongs to a model of another size: scale_shift_table is (2, 2, 12) where (1, 2, 12)",
         ),
-        (lambda weights: weights | {"img_emb.proj.0.weight": torch.zeros(1)}, "1 tensors that the model does not know"),
+        (lambda weights: weights | {"img_emb.proj.0.weight": torch.zeros(1)}, "looks like a WAN image-to-video model"),
+        (lambda weights: weights | {"other.0.weight": torch.zeros(1)}, "1 tensors that the model does not know"),
         (
             lambda weights: {name: weights[name] for name in weights if "blocks.1" not in name},
             "lacks 27 of the model's 69 tensors",
         ),
     ],
-    ids=["sdxl", "vace", "14b", "unknown", "incomplete"],
+    ids=["sdxl", "vace", "14b", "i2v", "unknown", "incomplete"],
 )
 def test_another_model_s_weights_are_a_sentence(
     spoilt: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], problem: str
@@ -271,7 +279,8 @@ def test_another_model_s_weights_are_a_sentence(
     message = refusal(spoilt)
     assert message.startswith(f"{path} ")
     assert problem in message
-    assert message.endswith("([wan] path in models.toml); put a WAN video model there")
+    described = "" if "looks like" in problem else f" that {spoilt / 'diffusers' / 'transformer'} describes"
+    assert message.endswith(f"([wan] path in models.toml); put a WAN video model there{described}")
 
 
 def _doubled(weight: torch.Tensor) -> torch.Tensor:

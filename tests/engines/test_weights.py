@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import zipfile
 from dataclasses import replace
@@ -12,9 +13,10 @@ import pytest
 from ourvidz_worker.engines.volume.kinds import Kind
 from ourvidz_worker.engines.volume.model_config import ModelsConfig
 from ourvidz_worker.engines.volume.weights import (
+    SCHEDULER,
     SDXL_COMPONENTS,
+    TOKENIZERS,
     WAN_COMPONENTS,
-    WITHOUT_WEIGHTS,
     hub_snapshot,
     missing_adapters,
     missing_weights,
@@ -22,15 +24,18 @@ from ourvidz_worker.engines.volume.weights import (
 )
 from ourvidz_worker.engines.wan.layouts import TEXT_ENCODER, TOKENIZER, TRANSFORMER, VAE
 from ourvidz_worker.errors import ConfigurationError
-from tests.volume.weight_files import DIFFUSERS, write_kind, write_text, write_weights
+from tests.volume.weight_files import DIFFUSERS, TELLING, write_kind, write_text, write_weights
 
 
 def write_pipeline(folder: Path, components: tuple[str, ...], class_name: str) -> None:
     write_text(folder / "model_index.json", json.dumps({"_class_name": class_name}))
     for name in components:
-        if name in WITHOUT_WEIGHTS:
-            write_text(folder / name / "config.json")
+        if name in TOKENIZERS:
+            write_text(folder / name / "tokenizer.json")
+        elif name == SCHEDULER:
+            write_text(folder / name / "scheduler_config.json")
         else:
+            write_text(folder / name / "config.json")
             write_kind(folder / name / "model.safetensors", Kind.UNKNOWN)
 
 
@@ -45,11 +50,11 @@ def write_original_wan(folder: Path) -> None:
     for name in (VAE, TEXT_ENCODER):
         with zipfile.ZipFile(folder / name, "w") as archive:
             archive.writestr("archive/data.pkl", b"weights")
-    (folder / TOKENIZER).mkdir(parents=True)
+    write_text(folder / TOKENIZER / "tokenizer.json")
 
 
 def write_language_model(folder: Path) -> None:
-    for name in ("config.json", "tokenizer_config.json"):
+    for name in ("config.json", "tokenizer_config.json", "tokenizer.json"):
         write_text(folder / name)
     write_kind(folder / "model.safetensors", Kind.LANGUAGE_MODEL)
 
@@ -157,7 +162,9 @@ def test_adapters_that_are_missing_are_told_apart(models: ModelsConfig, tmp_path
 def test_a_file_of_another_format_is_named(models: ModelsConfig, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.ckpt").write_bytes(b"PK\x03\x04" + bytes(100))
     ckpt = replace(models, sdxl=replace(models.sdxl, path="checkpoint.ckpt"))
-    assert "checkpoint.ckpt is no .safetensors file ([sdxl] path" in missing_weights(ckpt, tmp_path, "sdxl")[0]
+    [problem] = missing_weights(ckpt, tmp_path, "sdxl")
+    assert "checkpoint.ckpt is no .safetensors file but a PyTorch archive, which could run code when it is" in problem
+    assert problem.endswith("read ([sdxl] path in models.toml); put a .safetensors file there")
 
 
 def test_a_pipeline_of_another_kind_is_named(models: ModelsConfig, tmp_path: Path) -> None:
@@ -177,6 +184,8 @@ def test_wan_may_lie_in_its_original_layout(models: ModelsConfig, tmp_path: Path
     write_language_model(tmp_path / models.qwen.path)
     assert missing_weights(models, tmp_path, "wan") == []
     (folder / VAE).write_bytes((folder / VAE).read_bytes()[:-9])
+    (folder / TOKENIZER / "tokenizer.json").unlink()
+    assert f"{folder / TOKENIZER} holds no vocabulary" in missing_weights(models, tmp_path, "wan")[1]
     (folder / TOKENIZER).rmdir()
     vae, tokenizer = missing_weights(models, tmp_path, "wan")
     assert f"{folder / VAE} is truncated, or no PyTorch archive ([wan] path in models.toml); copy" in vae
@@ -216,12 +225,97 @@ def test_a_missing_tokenizer_is_a_finding(models: ModelsConfig, tmp_path: Path) 
     assert str(folder / "tokenizer") in missing_weights(models, tmp_path, "wan")[0]
 
 
+def test_what_the_libraries_would_miss_or_make_up_is_a_finding(models: ModelsConfig, tmp_path: Path) -> None:
+    """Without its words a tokenizer loads all the same, and reads nothing of a prompt."""
+    folder = write_wan(models, tmp_path)
+    write_language_model(tmp_path / models.qwen.path)
+    (folder / "tokenizer" / "tokenizer.json").unlink()
+    (folder / "scheduler" / "scheduler_config.json").unlink()
+    (folder / "vae" / "config.json").unlink()
+    (tmp_path / models.qwen.path / "tokenizer.json").unlink()
+    write_weights(folder / "transformer" / "model.safetensors", DIFFUSERS[Kind.WAN_VACE])
+    transformer, vae, tokenizer, scheduler, language = missing_weights(models, tmp_path, "wan")
+    assert f"{folder / 'transformer'} looks like {Kind.WAN_VACE} ([wan] path in models.toml); put a WAN" in transformer
+    assert f"{folder / 'vae' / 'config.json'} is missing" in vae
+    assert f"{folder / 'tokenizer'} holds no tokenizer.json or other vocabulary" in tokenizer
+    assert f"{folder / 'scheduler' / 'scheduler_config.json'} is missing" in scheduler
+    assert f"{tmp_path / models.qwen.path} holds no tokenizer.json or other vocabulary" in language
+
+
+@pytest.mark.parametrize(
+    "name", ["model.fp16.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.safetensors"]
+)
+def test_weights_of_a_name_that_is_never_loaded_are_a_finding(models: ModelsConfig, tmp_path: Path, name: str) -> None:
+    write_language_model(tmp_path / models.qwen.path)
+    weights = tmp_path / models.qwen.path / "model.safetensors"
+    weights.rename(weights.with_name(name))
+    [problem] = missing_weights(without_sources(models), tmp_path, "qwen")
+    assert f"holds {name}, and only diffusion_pytorch_model.safetensors or model.safetensors, or shards" in problem
+    assert problem.endswith("; rename it, or copy it again")
+
+
+def test_a_link_whose_target_is_gone_is_named(models: ModelsConfig, tmp_path: Path) -> None:
+    """As in a hub entry whose blobs were cleared."""
+    write_language_model(tmp_path / models.qwen.path)
+    weights = tmp_path / models.qwen.path / "model.safetensors"
+    weights.unlink()
+    weights.symlink_to("../blobs/gone")
+    [problem] = missing_weights(models, tmp_path, "qwen")
+    assert f"{weights} is a link that leads nowhere ([qwen] path in models.toml); run" in problem
+
+
+def test_weights_that_may_not_be_read_are_a_finding(
+    models: ModelsConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / models.sdxl.path
+    write_kind(path, Kind.SDXL)
+
+    def refuse(path: Path, *_arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert missing_weights(models, tmp_path, "sdxl") == [
+        f"{path} cannot be read (Permission denied) ([sdxl] path in models.toml); let this user read it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "problem"),
+    [
+        ("first_stage_model.", "holds no VAE ([sdxl] path in models.toml); set [sdxl] vae to one, or point"),
+        ("conditioner.embedders.0.", "holds no first text encoder ([sdxl] path in models.toml); point the key at"),
+    ],
+)
+def test_a_checkpoint_must_be_whole(models: ModelsConfig, tmp_path: Path, left_out: str, problem: str) -> None:
+    shapes = {name: shape for name, shape in TELLING[Kind.SDXL].items() if not name.startswith(left_out)}
+    write_weights(tmp_path / models.sdxl.path, shapes)
+    [said] = missing_weights(models, tmp_path, "sdxl")
+    assert said.startswith(f"{tmp_path / models.sdxl.path} {problem}")
+    write_kind(tmp_path / "vae.safetensors", Kind.VAE)
+    own_vae = replace(models, sdxl=replace(models.sdxl, vae="vae.safetensors"))
+    assert len(missing_weights(own_vae, tmp_path, "sdxl")) == (0 if "first_stage" in left_out else 1)
+
+
+def test_a_file_in_the_place_of_a_folder_and_the_other_way_round(models: ModelsConfig, tmp_path: Path) -> None:
+    write_kind(tmp_path / models.wan.path, Kind.WAN)
+    (tmp_path / models.sdxl.path).mkdir(parents=True)
+    write_kind(tmp_path / "unnamed", Kind.SDXL)
+    [wan] = missing_weights(models, tmp_path, "wan", own_language_model=False)
+    assert f"{tmp_path / models.wan.path} is a file, and a folder is needed" in wan
+    [sdxl] = missing_weights(models, tmp_path, "sdxl")
+    assert f"{tmp_path / models.sdxl.path} is a folder ([sdxl] path in models.toml); point" in sdxl
+    [unnamed] = missing_weights(replace(models, sdxl=replace(models.sdxl, path="unnamed")), tmp_path, "sdxl")
+    assert f"{tmp_path / 'unnamed'} does not end in .safetensors, which is its format" in unnamed
+
+
 def test_a_missing_shard_is_named(models: ModelsConfig, tmp_path: Path) -> None:
     entry = tmp_path / models.qwen.path
     write_language_model(entry)
     index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
     write_text(entry / "model.safetensors.index.json", json.dumps(index))
     assert "lacks model-2.safetensors" in missing_weights(models, tmp_path, "qwen")[0]
+    write_kind(entry / "model-2.safetensors", Kind.UNKNOWN)
+    assert "lacks 2 of the 2 tensors that its index names, a to" in missing_weights(models, tmp_path, "qwen")[0]
     write_text(entry / "model.safetensors.index.json", "{")
     assert "is damaged" in missing_weights(models, tmp_path, "qwen")[0]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from ourvidz_worker.engines.assembly import assemble
 from ourvidz_worker.engines.sdxl.loading import load_sdxl
@@ -115,7 +116,8 @@ class TestFitting:
         """As if it had been made."""
         copy = only_copy(SDXL, models_dir)
         copy.path.mkdir(parents=True)
-        (copy.path / MANIFEST).write_text(json.dumps(copy.manifest))
+        (copy.path / "model_index.json").write_text("{}")
+        copy.write_manifest(copy.path)
         assert only_copy(SDXL, models_dir).fits
         return copy
 
@@ -135,8 +137,20 @@ class TestFitting:
         assert not only_copy(SDXL, models_dir).fits
 
     def test_a_copy_that_nobody_finished(self, copy: Copy, models_dir: Path) -> None:
-        (copy.path / MANIFEST).write_text("{")
-        assert not only_copy(SDXL, models_dir).fits
+        for unfinished in ("{", "[]", "{}", json.dumps({"copy": [], "source": copy.manifest})):
+            (copy.path / MANIFEST).write_text(unfinished)
+            assert not only_copy(SDXL, models_dir).fits
+
+    def test_a_copy_that_was_cut_off_since(self, copy: Copy, models_dir: Path) -> None:
+        (copy.path / "model_index.json").write_text("")
+        assert prefer_copies(SDXL, models_dir) == SDXL
+
+    def test_a_volume_that_may_not_be_read(self, copy: Copy, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(_path: Path) -> bool:
+            raise PermissionError
+
+        monkeypatch.setattr(Path, "exists", refuse)
+        assert prefer_copies(SDXL, models_dir) == SDXL
 
     def test_a_source_that_is_gone_has_no_copy(self, copy: Copy, models_dir: Path) -> None:
         (models_dir / SINGLE.path).unlink()
@@ -154,10 +168,16 @@ def test_a_conversion_that_fails_leaves_the_old_copy(models_dir: Path, monkeypat
     (copy.path / "old").touch()
 
     def fail(*_arguments: Any, **_options: Any) -> None:
-        raise OSError("No space left on device")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    def save_half(_pipe: Any, folder: Path) -> None:
+        (folder / "model_index.json").write_text("{")
 
     monkeypatch.setattr("diffusers.StableDiffusionXLPipeline.save_pretrained", fail)
     with pytest.raises(OSError, match="No space left"):
+        convert(copy, SDXL, models_dir)
+    monkeypatch.setattr("diffusers.StableDiffusionXLPipeline.save_pretrained", save_half)
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
         convert(copy, SDXL, models_dir)
     assert [path.name for path in copy.path.parent.iterdir() if path.is_dir()] == [copy.path.name]
     assert (copy.path / "old").exists()

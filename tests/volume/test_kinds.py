@@ -89,6 +89,8 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
 
 
 HEADERS: Mapping[str, object] = {
+    "a page": b"<!DOCTYPE html><html>" + bytes(60),
+    "a pointer": b"version https://git-lfs.github.com/spec/v1\n",
     "a pickle": b"PK\x03\x04" + bytes(60),
     "a pickle as torch writes it": b"PK\x03\x04\x00\x00\x08\x08" + bytes(60),
     "zeros": bytes(64),

@@ -39,6 +39,7 @@ TELLING: Mapping[Kind, Shapes] = {
     Kind.UNET: {"model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3)},
     Kind.VAE: {"decoder.mid_block.resnets.0.norm1.weight": (512,), "encoder.conv_in.weight": (128, 3, 3, 3)},
     Kind.WAN: {"blocks.0.self_attn.q.weight": (8, 8), "head.modulation": (1, 2, 8), "patch_embedding.bias": (8,)},
+    Kind.WAN_IMAGE_TO_VIDEO: {"img_emb.proj.0.weight": (8,), "head.modulation": (1, 2, 8)},
     Kind.WAN_VACE: {"vace_blocks.0.after_proj.bias": (8,), "head.modulation": (1, 2, 8)},
     Kind.WAN_VAE: {"decoder.middle.0.residual.0.gamma": (8, 1, 1, 1), "conv1.weight": (8, 8, 1, 1, 1)},
     Kind.LORA: {
@@ -72,10 +73,15 @@ OTHER_MAKES: Mapping[Kind, Shapes] = {
     Kind.LORA: {"lora_unet_down_blocks_1_proj_in.hada_w1_a": (8, 640)},
     Kind.VAE: {"first_stage_model.decoder.mid.block_1.norm1.weight": (512,)},
     Kind.WAN: {"model.diffusion_model.head.modulation": (1, 2, 8)},
+    Kind.WAN_IMAGE_TO_VIDEO: {"head.modulation": (1, 2, 8), "patch_embedding.weight": (8, 36, 1, 2, 2)},
 }
 DIFFUSERS: Mapping[Kind, Shapes] = {
     Kind.UNET: {"down_blocks.0.resnets.0.conv1.weight": (8, 8, 3, 3), "up_blocks.0.resnets.0.norm1.weight": (8,)},
     Kind.WAN: {"condition_embedder.time_proj.weight": (8, 8), "scale_shift_table": (1, 2, 8)},
+    Kind.WAN_IMAGE_TO_VIDEO: {
+        "condition_embedder.image_embedder.norm1.weight": (8,),
+        "condition_embedder.time_proj.weight": (8, 8),
+    },
     Kind.WAN_VACE: {"vace_blocks.0.proj_in.weight": (8, 8), "condition_embedder.time_proj.weight": (8, 8)},
     Kind.WAN_VAE: {"decoder.mid_block.resnets.0.norm1.gamma": (8, 1, 1, 1)},
 }

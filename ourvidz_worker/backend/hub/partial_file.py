@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -12,7 +10,7 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
-from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.file_lock import lock
 
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')  # only these promise the same bytes
 
@@ -77,18 +75,8 @@ def opened(final: Path) -> Iterator[PartialFile]:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with path.open("a+b", buffering=0) as file:
-            _lock(file, final)
+            lock(file, f"another process downloads {final}: wait for it, or end it first")
             # One that just finished has renamed what was opened here: it must not be touched any more.
             if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 yield PartialFile(final, file)
                 return
-
-
-def _lock(file: FileIO, final: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigurationError(f"another process downloads {final}: wait for it, or end it first") from error
-    except OSError as error:
-        if error.errno not in (errno.ENOTSUP, errno.ENOLCK):  # some network volumes know no locks
-            raise

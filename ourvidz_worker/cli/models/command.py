@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
-from ourvidz_worker.cli.main import USAGE_EXIT
+from ourvidz_worker.cli.main import INTERRUPTED, USAGE_EXIT
 from ourvidz_worker.cli.models import converting, fetching, listing, verifying
 from ourvidz_worker.cli.models.shelf import Shelf, UnknownName, open_shelf
 from ourvidz_worker.cli.queue.output import Output
 from ourvidz_worker.settings import HubSettings, read_settings
 
-# As a shell reports the signals.
-INTERRUPTED = 130
-TERMINATED = 143
+TERMINATED = 143  # as a shell reports the signal
 
 _ACTIONS: Mapping[str, Callable[[Shelf, argparse.Namespace], int]] = {
     "list": listing.show,

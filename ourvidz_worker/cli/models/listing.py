@@ -11,14 +11,15 @@ from ourvidz_worker.cli.queue.output import size
 from ourvidz_worker.engines.volume.converted import Copy, copies
 from ourvidz_worker.engines.volume.inventory import Stock, stock_of
 from ourvidz_worker.engines.volume.sources import Source
+from ourvidz_worker.engines.volume.weights import findings
 
 _HEADINGS = ("name", "state", "there", "whole", "source", "path")
 
 
 def show(shelf: Shelf, _arguments: argparse.Namespace) -> int:
     stocks = [stock_of(piece, shelf.settings.models_dir) for piece in shelf.pieces]
-    parts = {piece.part for piece in shelf.pieces}
-    found = [copy for copy in copies(shelf.models, shelf.settings.models_dir) if copy.part in parts]
+    loadable = {piece.name for piece in shelf.pieces if not findings(piece)}
+    found = [copy for copy in copies(shelf.models, shelf.settings.models_dir) if f"{copy.part}.path" in loadable]
     if shelf.output.as_json:
         shelf.output.document(
             {

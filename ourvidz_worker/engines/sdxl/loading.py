@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
 from ourvidz_worker.engines.devices import device_named, dtype_named
 from ourvidz_worker.engines.headroom import require_headroom
+from ourvidz_worker.engines.unloadable import unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.errors import ConfigurationError, WorkerError
@@ -28,7 +29,7 @@ def load_sdxl(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipeline:
     except WorkerError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"SDXL weights at {path} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise unloadable("SDXL", path, error) from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -56,6 +57,7 @@ def _from_folder(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipelin
         dtype={"default": dtype_named(model.dtype), "vae": dtype_named(model.vae_dtype)},
         add_watermarker=False,
         local_files_only=True,
+        use_safetensors=True,
         **_own_vae(model, models_dir),
     )
 
@@ -66,7 +68,8 @@ def _own_vae(model: SdxlModel, models_dir: Path) -> dict[str, AutoencoderKL]:
         return {}
     path, dtype = models_dir / model.vae, dtype_named(model.vae_dtype)
     if path.suffix != ".safetensors":
-        return {"vae": AutoencoderKL.from_pretrained(str(path), dtype=dtype, local_files_only=True)}
+        vae = AutoencoderKL.from_pretrained(str(path), dtype=dtype, local_files_only=True, use_safetensors=True)
+        return {"vae": vae}
     config = str(_config(model, models_dir))
     vae = AutoencoderKL.from_single_file(str(path), config=config, subfolder="vae", dtype=dtype, local_files_only=True)
     return {"vae": vae}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import gc
-import json
 import os
 import shutil
 import time
@@ -14,13 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from ourvidz_worker.engines.devices import GB
 from ourvidz_worker.engines.sdxl.loading import load_sdxl
-from ourvidz_worker.engines.volume.converted import MANIFEST, Copy
+from ourvidz_worker.engines.volume.converted import Copy
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, SdxlModel, WanModel
 from ourvidz_worker.engines.wan.loading import load_wan
 from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.file_lock import lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +35,29 @@ class Gain:
 
 
 def convert(copy: Copy, models: ModelsConfig, models_dir: Path) -> Gain:
-    """Load the model as a worker does, write the copy aside and rename it when it is whole.
+    """Load the model as a worker does, write the copy aside, load that, and rename it when all went well.
 
-    Raises `ConfigurationError` when there is no room for it, when the weights cannot be loaded, or while another
-    process makes the same copy.
+    Raises `ConfigurationError` when there is no room for it, when the weights or the copy cannot be loaded, or while
+    another process makes the same copy, and `OSError` when it cannot be written.
     """
     model = models.sdxl if copy.part == "sdxl" else models.wan
     copy.path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(copy), _aside(copy) as folder:
         _require_room(copy, model.dtype)
         before, pipe = _timed(model, models_dir)
-        pipe.save_pretrained(folder)
-        (folder / MANIFEST).write_text(json.dumps(copy.manifest, indent=2), encoding="utf-8")
+        _save(pipe, folder)
+        copy.write_manifest(folder)
         del pipe
         gc.collect()
-    after, _ = _timed(replace(model, path=str(copy.path.relative_to(models_dir))), models_dir)
+        after, _ = _timed(replace(model, path=str(folder.relative_to(models_dir))), models_dir)
     return Gain(before, after, sum(file.stat().st_size for file in copy.path.rglob("*") if file.is_file()))
+
+
+def _save(pipe: Any, folder: Path) -> None:
+    try:
+        pipe.save_pretrained(folder)
+    except SafetensorError as error:  # so the library words a full disk
+        raise OSError(errno.EIO, str(error)) from error
 
 
 def _timed(model: SdxlModel | WanModel, models_dir: Path) -> tuple[float, Any]:
@@ -80,11 +89,8 @@ def _require_room(copy: Copy, dtype: str) -> None:
 
 @contextmanager
 def _alone(copy: Copy) -> Iterator[None]:
-    with copy.path.with_name(f".{copy.path.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigurationError(f"another process converts {copy.source}: wait for it, or end it first") from error
+    with copy.path.with_name(f".{copy.path.name}.lock").open("w") as file:
+        lock(file, f"another process converts {copy.source}: wait for it, or end it first")
         yield
 
 

@@ -31,12 +31,19 @@ class Copy:
 
     @property
     def fits(self) -> bool:
-        """Whether it is there, and was made of what lies at `source` now, for the same dtypes."""
+        """Whether it is there in full, and was made of what lies at `source` now, for the same dtypes."""
         try:
             written = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            whole = all((self.path / name).stat().st_size == size for name, size in written["copy"].items())
+            return whole and bool(written["source"] == self.manifest)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return False
-        return bool(written == self.manifest)
+
+    def write_manifest(self, folder: Path) -> None:
+        """Into the folder that is to become the copy: of what it was made, and how long its files are."""
+        sizes = {file.relative_to(folder).as_posix(): file.stat().st_size for file in _files(folder)}
+        text = json.dumps({"source": self.manifest, "copy": sizes}, indent=2)
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def copies(models: ModelsConfig, models_dir: Path) -> list[Copy]:
@@ -49,7 +56,14 @@ def copies(models: ModelsConfig, models_dir: Path) -> list[Copy]:
 
 
 def prefer_copies(models: ModelsConfig, models_dir: Path) -> ModelsConfig:
-    """The same models, loaded from their faster copies where these fit."""
+    """The same models, loaded from their faster copies where these fit and can be read."""
+    try:
+        return _with_copies(models, models_dir)
+    except OSError:  # whoever looks for the weights themselves says what is wrong
+        return models
+
+
+def _with_copies(models: ModelsConfig, models_dir: Path) -> ModelsConfig:
     paths = {copy.part: str(copy.path.relative_to(models_dir)) for copy in copies(models, models_dir) if copy.fits}
     return replace(
         models,
@@ -75,10 +89,13 @@ def _copy(part: Part, model: SdxlModel | WanModel, models_dir: Path) -> Copy | N
 
 def _stamps(path: Path, models_dir: Path) -> Iterator[tuple[str, list[int]]]:
     """Size and time of each file: hashing gigabytes at each start would cost more than the copy saves."""
-    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
-    for file in files:
+    for file in [path] if path.is_file() else _files(path):
         status = file.stat()
         yield file.relative_to(models_dir).as_posix(), [status.st_size, status.st_mtime_ns]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.rglob("*")) if file.is_file()]
 
 
 def _digest(config: Path) -> str:

@@ -69,13 +69,14 @@ def verify(piece: Piece, models_dir: Path, *, full: bool, on_bytes: OnBytes) -> 
 
 
 def _problems(piece: Piece, models_dir: Path) -> tuple[str, ...]:
-    """What would keep it from loading, and what its source has otherwise."""
-    source = piece.source
+    """What would keep it from loading, and what its source has otherwise; of each file once."""
+    source, found = piece.source, findings(piece)
     if source is None or not _began(source, models_dir):
-        return tuple(findings(piece))
+        return tuple(found)
     places = [(source.place(file, models_dir), file) for file in source.files]
     misfits = [(path, misfit) for path, file in places if (misfit := _misfit(path, file)) is not None]
-    return (*findings(piece), *(f"{path} {misfit}; {piece.fetching}" for path, misfit in misfits))
+    unsaid = [(path, misfit) for path, misfit in misfits if not any(said.startswith(f"{path} ") for said in found)]
+    return (*found, *(f"{path} {misfit}; {piece.fetching}" for path, misfit in unsaid))
 
 
 def _known_hashes(piece: Piece, models_dir: Path) -> dict[Path, str]:

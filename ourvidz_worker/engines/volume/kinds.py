@@ -21,6 +21,7 @@ class Kind(StrEnum):
     UNET = "a diffusion model without text encoders and VAE"
     VAE = "an image VAE"
     WAN = "a WAN video model"
+    WAN_IMAGE_TO_VIDEO = "a WAN image-to-video model"
     WAN_VACE = "a WAN VACE model"
     WAN_VAE = "WAN's VAE"
     LORA = "a LoRA"
@@ -35,11 +36,12 @@ class Kind(StrEnum):
     IMAGE_ENCODER = "a CLIP image encoder"
     LANGUAGE_MODEL = "a language model"
     TEXT_ENCODER = "a text encoder"
-    UNKNOWN = "something else"
+    UNKNOWN = "nothing that is known here"
 
 
 _SD15_WIDTH = 768  # of the text embeddings that Stable Diffusion 1.5 attends to
 _SD2_WIDTH = 1024
+_WAN_WITH_PICTURE = 36  # channels: 16 of the clip, 16 of the picture that it begins with, 4 of the mask
 _BIG_G_WIDTHS = {"image_proj.proj.weight": 1280, "image_proj.proj_in.weight": 1664}  # of ViT-bigG's embeddings
 
 
@@ -87,6 +89,11 @@ def _controlnet(tensors: Tensors) -> Kind:
     return Kind.CONTROLNET_SD15 if _attends_to(tensors, _SD15_WIDTH) else Kind.CONTROLNET
 
 
+def _wan(tensors: Tensors) -> Kind:
+    patches = [tensor.shape for name, tensor in tensors.items() if name.endswith("patch_embedding.weight")]
+    return Kind.WAN_IMAGE_TO_VIDEO if any(shape[1:2] == (_WAN_WITH_PICTURE,) for shape in patches) else Kind.WAN
+
+
 def _attends_to(tensors: Tensors, width: int) -> bool:
     """Whether the cross-attention reads embeddings of this width."""
     keys = ("attn2.to_k.weight", "to_k_ip.weight")
@@ -106,7 +113,8 @@ _SIGNS: tuple[tuple[re.Pattern[str], Kind | Callable[[Tensors], Kind]], ...] = t
         (r"^task_embedding$", Kind.CONTROLNET_UNION),
         (r"^(controlnet_cond_embedding|control_model)\.", _controlnet),
         (r"(^|\.)vace_blocks\.", Kind.WAN_VACE),
-        (r"(^|\.)head\.modulation$|^condition_embedder\.time_proj\.", Kind.WAN),
+        (r"(^|\.)img_emb\.|^condition_embedder\.image_embedder\.", Kind.WAN_IMAGE_TO_VIDEO),
+        (r"(^|\.)head\.modulation$|^condition_embedder\.time_proj\.", _wan),
         (r"^model\.diffusion_model\.input_blocks\.", _checkpoint),
         (r"^decoder\.(middle|mid_block)\..*\.gamma$", Kind.WAN_VAE),
         (r"(^|\.)decoder\.mid(\.block_1|_block\.resnets\.0)\.norm1\.weight$", Kind.VAE),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ourvidz_worker.engines.volume.kinds import Kind
-from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, SdxlModel
 from ourvidz_worker.engines.volume.sources import Source
 
 
@@ -15,7 +15,8 @@ from ourvidz_worker.engines.volume.sources import Source
 class Piece:
     """The weights behind one key: `path` is where they lie, and `kinds` what they may be (anything, if empty).
 
-    Without an `optional` one the part still runs, and does less.
+    `contents` are what a single file must hold: by the start of tensors' names what they make up, and what to do
+    where they are not in it. Without an `optional` piece the part still runs, and does less.
     """
 
     part: Part
@@ -24,6 +25,7 @@ class Piece:
     kinds: tuple[Kind, ...] = ()
     optional: bool = False
     source: Source | None = None
+    contents: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -65,4 +67,11 @@ def _pieces(models: ModelsConfig, models_dir: Path) -> Iterator[Piece]:
     for part, key, path, kinds, optional in asked:
         if path is not None:
             source = next((source for source in models.sources if source.provides(path)), None)
-            yield Piece(part, key, models_dir / path, kinds, optional, source)
+            contents = _checkpoint_contents(sdxl) if (part, key) == ("sdxl", "path") else {}
+            yield Piece(part, key, models_dir / path, kinds, optional, source, contents)
+
+
+def _checkpoint_contents(sdxl: SdxlModel) -> Mapping[str, tuple[str, str]]:
+    whole = "point the key at a whole checkpoint"
+    vae = {"first_stage_model.": ("VAE", f"set [sdxl] vae to one, or {whole}")} if sdxl.vae is None else {}
+    return {"conditioner.embedders.0.": ("first text encoder", whole)} | vae

@@ -16,6 +16,13 @@ from typing import Any
 _LENGTH = 8
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16}
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "a PyTorch archive, which could run code when it is read",
+    b"\x80": "a PyTorch archive, which could run code when it is read",
+    b"version ": "a Git LFS pointer, whose content was not downloaded",
+    b"<": "a web page",
+    b"GGUF": "a GGUF file",
+}  # by their first bytes
 _BITS |= {"I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64}
 
 
@@ -41,6 +48,14 @@ class Tensor:
         return self.elements * _BITS.get(self.dtype, 32) // 8
 
 
+class NoSafetensorsFile(DamagedFile):
+    """Another format, whose start was `found`."""
+
+    def __init__(self, found: bytes = b"") -> None:
+        known = next((name for start, name in _OTHER_FORMATS.items() if found.startswith(start)), None)
+        super().__init__("is no .safetensors file" + (f" but {known}" if known else ""))
+
+
 Tensors = Mapping[str, Tensor]
 
 
@@ -50,10 +65,11 @@ def read_tensors(path: Path) -> Tensors:
     if size == 0:
         raise DamagedFile("is empty")
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(_LENGTH), "little")
+        start = file.read(_LENGTH)
+        length = int.from_bytes(start, "little")
         header = file.read(min(length, _LONGEST_HEADER))
     if length > _LONGEST_HEADER or not header.startswith(b"{"):
-        raise DamagedFile("is no .safetensors file")
+        raise NoSafetensorsFile(start)
     if len(header) < length:
         raise DamagedFile(f"is truncated: its header alone has {_LENGTH + length} bytes, and the file has {size}")
     tensors, end = _parsed(header)
@@ -75,5 +91,5 @@ def _parsed(header: bytes) -> tuple[dict[str, Tensor], int]:
         }
         end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise DamagedFile("is no .safetensors file") from error
+        raise NoSafetensorsFile from error
     return tensors, end

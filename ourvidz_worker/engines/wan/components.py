@@ -73,7 +73,7 @@ class Component:
         try:
             return fill(empty_model(self.model_class, files.config), self.rename(dict(weights)), dtype)
         except Misfit as misfit:
-            raise _refusal(files.place, str(misfit), files.key, cure) from misfit
+            raise _refusal(files.place, str(misfit), files.key, f"{cure} that {files.config} describes") from misfit
 
 
 def renamed_text_encoder(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -104,8 +104,11 @@ def _weights(path: Path, key: str) -> Mapping[str, torch.Tensor]:
         return load_file(path)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, UnpicklingError) as error:
-        raise _refusal(path, f"cannot be read: {_first_line(error)}", key, "copy it again") from error
+    except UnpicklingError as error:  # its message tells how to run the code
+        problem = "is damaged, or holds something besides tensors, which may be code and is never run"
+        raise _refusal(path, problem, key, "copy it again, from a source that you trust") from error
+    except RuntimeError as error:
+        raise _refusal(path, "is damaged, or no PyTorch archive", key, "copy it again") from error
     if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
         raise _refusal(path, "is no table of tensors", key, "copy it again")
     return weights
@@ -113,7 +116,3 @@ def _weights(path: Path, key: str) -> Mapping[str, torch.Tensor]:
 
 def _refusal(path: Path, problem: str, key: str, cure: str) -> ConfigurationError:
     return ConfigurationError(f"{path} {problem} ({key} in models.toml); {cure}")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "no message")

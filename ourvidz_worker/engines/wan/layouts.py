@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ourvidz_worker.engines.volume.safetensors_header import DamagedFile, read_tensors
+from ourvidz_worker.engines.volume.tokenizer_files import holds_vocabulary
 
 Layout = Literal["diffusers", "original"]
 
@@ -55,12 +56,16 @@ def original_findings(folder: Path, files: Sequence[str] = ORIGINAL_FILES) -> It
 
 
 def check_whole(path: Path) -> None:
-    """Raises `DamagedFile` for weights that are missing or cut off, told from what the file says about itself."""
+    """Raises `DamagedFile` for weights that are missing or cut off, told from what the file says about itself.
+
+    A folder must hold a tokenizer.
+    """
     if not path.exists():
         raise DamagedFile("is missing")
     if path.is_dir():
-        return
-    if path.suffix == ".safetensors":
+        if not holds_vocabulary(path):
+            raise DamagedFile("holds no vocabulary")
+    elif path.suffix == ".safetensors":
         read_tensors(path)
     elif not zipfile.is_zipfile(path):  # its directory stands at the end
         raise DamagedFile("is truncated, or no PyTorch archive")

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 
 from ourvidz_worker.engines.devices import device_named, dtype_named
 from ourvidz_worker.engines.headroom import require_headroom
+from ourvidz_worker.engines.unloadable import unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import components, layouts
@@ -40,7 +41,7 @@ def load_wan(model: WanModel, models_dir: Path) -> WanPipeline:
     except WorkerError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"WAN weights at {path} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise unloadable("WAN", path, error) from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -50,6 +51,7 @@ def _from_diffusers(model: WanModel, models_dir: Path) -> WanPipeline:
         str(models_dir / model.path),
         dtype={"default": dtype_named(model.dtype), "vae": dtype_named(model.vae_dtype)},
         local_files_only=True,
+        use_safetensors=True,
     )
 
 
@@ -65,8 +67,9 @@ def _from_original(model: WanModel, models_dir: Path) -> WanPipeline:
 
     return WanPipeline(
         tokenizer=AutoTokenizer.from_pretrained(str(path / layouts.TOKENIZER), local_files_only=True),
-        text_encoder=loaded(components.TEXT_ENCODER, layouts.TEXT_ENCODER, "text_encoder", model.dtype),
+        # The transformer first: it is what is most often another model's, and the text encoder takes longest.
         transformer=loaded(components.TRANSFORMER, layouts.TRANSFORMER, "transformer", model.dtype),
+        text_encoder=loaded(components.TEXT_ENCODER, layouts.TEXT_ENCODER, "text_encoder", model.dtype),
         vae=loaded(components.VAE, layouts.VAE, "vae", model.vae_dtype),
         scheduler=flow_scheduler("unipc", 5.0),
     )

@@ -23,6 +23,7 @@ FAMILIES = ("sdxl", "wan")
 WORKERS = (*FAMILIES, "qwen")
 WORKER_VARIABLE = "OURVIDZ_WORKER"
 USAGE_EXIT = 2
+INTERRUPTED = 130  # as a shell reports the signal
 
 
 def main(argv: Sequence[str] | None = None) -> int:

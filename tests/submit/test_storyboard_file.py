@@ -57,6 +57,16 @@ def test_scenes_alone_become_the_same_jobs(file: Path) -> None:
     assert [order.body() for order in read(file, board, seed=7)] == answered()["jobs"]
 
 
+def test_a_file_may_begin_as_windows_begins_a_text(file: Path) -> None:
+    [order] = read(file, '\ufeff[{"prompt": "A pier."}]')
+    assert order.prompt == "A pier."
+
+
+def test_an_error_that_was_saved_in_place_of_scenes_is_told(file: Path) -> None:
+    refusal = {"success": False, "error": "the language model is busy"}
+    assert problems(file, refusal) == ["it holds no scenes, but the answer 'the language model is busy'"]
+
+
 def test_a_list_written_by_hand_needs_only_prompts_and_shares_a_seed(file: Path) -> None:
     orders = read(file, [{"prompt": " Two\n gulls. "}, {"prompt": "A pier.", "camera": "Pan.", "title": "End"}])
     first, second = (order.body() for order in orders)

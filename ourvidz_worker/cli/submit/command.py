@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ourvidz_worker.cli.chosen import chosen_catalogue
-from ourvidz_worker.cli.main import USAGE_EXIT
+from ourvidz_worker.cli.main import INTERRUPTED, USAGE_EXIT
 from ourvidz_worker.cli.plain import printable
 from ourvidz_worker.cli.submit.following import ProgressLine, follow
 from ourvidz_worker.cli.submit.orders import (
@@ -68,10 +68,13 @@ def run(arguments: argparse.Namespace) -> int:
     except (ProductRefused, ProductUnreachable) as error:
         _complain(str(error))
         return 1
+    except KeyboardInterrupt:
+        _complain("interrupted; what was queued goes on, and `ourvidz-worker queue cancel JOB_ID` stops it")
+        return INTERRUPTED
 
 
 def _orders(arguments: argparse.Namespace, catalogue: Catalogue) -> list[Order]:
-    if arguments.what.endswith(".json"):
+    if arguments.what.lower().endswith(".json"):
         check_options_of_a_storyboard(arguments)
         orders = read_storyboard(Path(arguments.what), catalogue, seed=arguments.seed)
     else:
@@ -86,9 +89,9 @@ async def _submit(orders: Sequence[Order], arguments: argparse.Namespace, catalo
     async with signed_in(catalogue) as product:
         if arguments.enhance:
             await _enhance(submissions, product, quiet=arguments.json)
-        await _queue(submissions, product)
-        queued = {submission.job["id"]: submission for submission in submissions if submission.job}
         try:
+            await _queue(submissions, product)
+            queued = {submission.job["id"]: submission for submission in submissions if submission.job}
             if arguments.wait and queued:
                 seconds = SECONDS_PER_JOB * len(queued) if arguments.timeout is None else arguments.timeout
                 await _wait(queued, product, seconds)
@@ -140,7 +143,7 @@ def _tell(submissions: Sequence[Submission], *, as_json: bool) -> None:
     for submission in submissions:
         job, label = submission.job, _label(submission.order)
         if job is None:
-            _complain(f"{label}the job was not queued: {submission.problem or 'the one before was not, either'}")
+            _complain(f"{label}the job was not queued: {submission.problem or 'the command ended before'}")
         elif not as_json:
             print(printable(f"{label}{job['id']}  {job['status']}  {job.get('error_message') or ''}".rstrip()))
     if as_json:

@@ -40,7 +40,7 @@ class Order:
 
 def single_order(arguments: argparse.Namespace) -> Order:
     """The job that the options describe; raises `NotOrdered`."""
-    if arguments.prompt is None:
+    if not (arguments.prompt or "").strip():
         raise NotOrdered([f"--prompt is missing: say what a job of type {arguments.what} shall show"])
     metadata: dict[str, Any] = {"prompt": arguments.prompt, "num_images": arguments.images or 1, "credits": 1}
     for name in ("seed", "scheduler"):

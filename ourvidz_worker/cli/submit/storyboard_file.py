@@ -43,7 +43,7 @@ def read_storyboard(file: Path, catalogue: Catalogue, *, seed: int | None) -> li
 
 def _document(file: Path) -> Any:
     try:
-        document = decode(file.read_text(encoding="utf-8"))
+        document = decode(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise NotOrdered([f"{file} cannot be read: {error.strerror or error}"]) from error
     except UnicodeDecodeError as error:
@@ -81,7 +81,9 @@ def _label(number: int, metadata: Mapping[str, Any]) -> str:
 
 def _problems(board: Mapping[str, Any], catalogue: Catalogue) -> Problems:
     lists = {key: board[key] for key in ("scenes", "jobs") if key in board}
-    if not lists:
+    if not lists and isinstance(board.get("error"), str):
+        yield f"it holds no scenes, but the answer {board['error'][:300]!r}"
+    elif not lists:
         yield "it must be a list of scenes, or an object with scenes or jobs"
     for key, entries in lists.items():
         if not isinstance(entries, list) or not 1 <= len(entries) <= MOST_SCENES:

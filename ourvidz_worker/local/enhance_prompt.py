@@ -35,14 +35,20 @@ async def enhance_prompt(body: Mapping[str, Any], enhance: Enhance | None, catal
     name = body.get("jobType") or body.get("job_type") or f"{body.get('format') or 'image'}_high"
     if not isinstance(name, str) or name not in catalogue:
         return refused(400, f"Invalid job type: {name}", validJobTypes=list(catalogue))
-    asked = {"job_type": name, "format": body.get("format"), "quality": body.get("quality")}
+    job_type = catalogue[name]
+    asked = {
+        "job_type": name,
+        "format": body.get("format") or job_type.media,
+        "quality": body.get("quality") or job_type.quality,
+    }
     begun = time.monotonic()
     try:
-        written = await _rewritten(prompt, catalogue[name], enhance)
+        written = await _rewritten(prompt, job_type, enhance, again=body.get("regeneration") is True)
     except ContentRefused as error:
         return refused(400, str(error), error_type=error.error_type)
     milliseconds = round((time.monotonic() - begun) * 1000)
-    mode = body.get("contentType") or ("nsfw" if _EXPLICIT.search(prompt) else "sfw")
+    guessed = "nsfw" if _EXPLICIT.search(prompt) else "sfw"
+    mode = body.get("contentType") or written.get("enhancement_metadata", {}).get("content_mode") or guessed
     counted = {**_counted(prompt, str(written["enhanced_prompt"])), "execution_time_ms": milliseconds}
     return Answer(
         200,
@@ -62,11 +68,13 @@ async def enhance_prompt(body: Mapping[str, Any], enhance: Enhance | None, catal
     )
 
 
-async def _rewritten(prompt: str, job_type: JobType, enhance: Enhance | None) -> Mapping[str, Any]:
+async def _rewritten(prompt: str, job_type: JobType, enhance: Enhance | None, *, again: bool) -> Mapping[str, Any]:
+    """`again` asks for other words than those that were kept."""
     reason = "no language worker is known here"
     if enhance is not None:
+        question = {"prompt": prompt, "job_type": job_type.name, "regeneration": again}
         try:
-            return {**await enhance({"prompt": prompt, "job_type": job_type.name}), "method": "model"}
+            return {**await enhance(question), "method": "model"}
         except EnhancementFailed as error:
             reason = str(error)
     return _by_template(prompt, job_type, reason)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from ourvidz_worker.contract.catalogue import Catalogue
-from ourvidz_worker.errors import AnswerRefused, BadJob, ContentRefused
+from ourvidz_worker.errors import AnswerCutOff, AnswerRefused, BadJob, ContentRefused
 from ourvidz_worker.runtime.language.director import longest_clip
 from ourvidz_worker.runtime.language.json_answer import NoJson, json_in
 from ourvidz_worker.runtime.language.storyboard import NoScenes, SceneRules, parse_scenes
@@ -156,6 +156,15 @@ async def test_a_wrong_answer_is_asked_for_again_with_what_was_wrong(catalogue: 
     assert "cannot be used" in second.messages[3]["content"]
     assert "- scene 1: duration must be above 0 and at most 5 seconds, got 60" in second.messages[3]["content"]
     assert second.seed == first.seed + 1
+
+
+@story
+async def test_only_scenes_that_were_cut_off_are_asked_for_again(catalogue: Catalogue) -> None:
+    """What a model rambles on about behind its scenes may end anywhere."""
+    for said, attempts in ((board()[:-9], 2), (f"{board()} I hope that", 1)):
+        model = ScriptedModel([said, AnswerCutOff()], board())
+        made = await service_over(model).storyboard(SCRIPT, catalogue["video_fast"], time_limit=LIMIT)
+        assert made.attempts == attempts
 
 
 @story

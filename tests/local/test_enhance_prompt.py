@@ -85,6 +85,17 @@ def test_what_the_language_worker_wrote_in_the_products_shape(tmp_path: Path) ->
     }
 
 
+def test_the_language_worker_hears_of_a_wish_for_other_words_and_knows_what_is_for_adults(tmp_path: Path) -> None:
+    async def told(question: Mapping[str, Any]) -> Mapping[str, Any]:
+        written = "again" if question["regeneration"] else "as before"
+        return {"enhanced_prompt": written, "enhancement_metadata": {"content_mode": "nsfw"}}
+
+    document = answer(tmp_path, told, {"prompt": "a lighthouse", "jobType": "video_fast", "regeneration": True}).json()
+    assert document["enhanced_prompt"] == "again"
+    metadata = document["enhancement_metadata"]
+    assert (metadata["content_mode"], metadata["format"], metadata["quality"]) == ("nsfw", "video", "fast")
+
+
 def test_without_a_language_worker_it_says_that_a_template_did_it(http: httpx.Client) -> None:
     document = http.post(FUNCTION, json=ASKED).json()
     metadata = document["enhancement_metadata"]

@@ -144,6 +144,12 @@ class QwenSettings(VolumeSettings):
     def _strip(cls, value: object) -> object:
         return _stripped(value)
 
+    @field_validator("qwen_host", mode="before")
+    @classmethod
+    def _bare_host(cls, value: object) -> object:
+        """An IPv6 address also as URLs have it, in brackets."""
+        return value.strip().removeprefix("[").removesuffix("]") if isinstance(value, str) else value
+
     @field_validator("enhancer_url", "language_model_url")
     @classmethod
     def _check_address(cls, value: str | None) -> str | None:
@@ -175,8 +181,12 @@ class QwenSettings(VolumeSettings):
     def qwen_address(self) -> str:
         """Where a client on this machine reaches the language worker that these settings describe."""
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound
-        host = anywhere.get(self.qwen_host, self.qwen_host)
-        return f"http://[{host}]:{self.qwen_port}" if ":" in host else f"http://{host}:{self.qwen_port}"
+        return f"http://{_place(anywhere.get(self.qwen_host, self.qwen_host), self.qwen_port)}"
+
+    @property
+    def qwen_place(self) -> str:
+        """Host and port that the language worker listens on."""
+        return _place(self.qwen_host, self.qwen_port)
 
     def restart_delay(self, worker: WorkerName) -> float:
         delays = {"sdxl": self.sdxl_restart_delay, "wan": self.wan_restart_delay, "qwen": self.qwen_restart_delay}
@@ -303,6 +313,10 @@ def read_settings(kind: type[AnySettings]) -> AnySettings:
 
 def _named_workers(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _stripped(value: object) -> object:

@@ -310,6 +310,7 @@ class TestLanguageWorker:
             ("::", "http://[::1]:9000"),
             ("fd00::7", "http://[fd00::7]:9000"),
             ("qwen.internal", "http://qwen.internal:9000"),
+            (" [fd00::7] ", "http://[fd00::7]:9000"),
         ],
     )
     def test_its_neighbours_reach_it(self, monkeypatch: pytest.MonkeyPatch, host: str, address: str) -> None:

@@ -55,7 +55,7 @@ async def _serve(settings: QwenSettings, token: str, channel: ControlChannel | N
         return ExitCode.CONFIGURATION
     obey_signals(built.worker.stop, channel)
     beating = asyncio.create_task(beat(voice, silence_limit=settings.silence_limit))
-    structlog.get_logger().info("qwen_listening", address=f"{settings.qwen_host}:{settings.qwen_port}")
+    structlog.get_logger().info("qwen_listening", address=settings.qwen_place)
     try:
         code = await exit_code_of(built.worker.run(built.server, built.doors))
         end_soon(code)
@@ -107,6 +107,6 @@ def _server(app: ASGIApp, settings: QwenSettings) -> LocalServer:
     except OSError as error:
         reason = error.strerror or error
         raise ConfigurationError(
-            f"nothing can listen on {settings.qwen_host}:{settings.qwen_port} ({reason}): set OURVIDZ_QWEN_HOST to an "
-            "address of this machine, or to 0.0.0.0 for all of them"
+            f"nothing can listen on {settings.qwen_place} ({reason}): set OURVIDZ_QWEN_HOST to an address of this "
+            "machine, or to 0.0.0.0 for all of them"
         ) from error

@@ -68,12 +68,12 @@ async def check_callback(*, url: str, service_key: str) -> Finding:
     )
 
 
-async def check_qwen(*, url: str, token: str) -> Finding:
-    """Whether a qwen worker answers there with this token; an empty question costs it nothing."""
+async def check_qwen(*, url: str, token: str | None) -> Finding:
+    """Whether a qwen worker answers there, and with this token if there is one; an empty question costs it nothing."""
     try:
         async with asyncio.timeout(_SECONDS), httpx.AsyncClient(timeout=_SECONDS) as http:
             health = await http.get(f"{url}/health")
-            answer = await http.post(f"{url}/enhance", json={}, headers={"Authorization": f"Bearer {token}"})
+            admitted = token is None or await _admitted(http, url, token)
             state, model = (str(health.json()[name])[:80] for name in ("state", "model"))
     except (TimeoutError, httpx.HTTPError) as error:
         sentence = f"no qwen worker answers at {url} ({type(error).__name__})"
@@ -81,10 +81,15 @@ async def check_qwen(*, url: str, token: str) -> Finding:
     except (ValueError, LookupError, TypeError):
         sentence = f"what answers at {url} is no qwen worker (HTTP {health.status_code})"
         return Finding(ok=False, sentence=sentence, cure="correct OURVIDZ_ENHANCER_URL")
-    if answer.status_code == 401:
+    if not admitted:
         cure = "set OURVIDZ_QWEN_TOKEN to the one it was given"
         return Finding(ok=False, sentence=f"the qwen worker at {url} refuses the token", cure=cure)
     return Finding(ok=True, sentence=f"the qwen worker at {url} answers: {model}, {state}")
+
+
+async def _admitted(http: httpx.AsyncClient, url: str, token: str) -> bool:
+    answer = await http.post(f"{url}/enhance", json={}, headers={"Authorization": f"Bearer {token}"})
+    return answer.status_code != 401
 
 
 def _bucket_finding(bucket: Bucket, limits: Mapping[str, int | None]) -> Finding:

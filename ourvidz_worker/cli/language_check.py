@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from contextlib import closing
 
@@ -14,7 +15,7 @@ from ourvidz_worker.settings import QwenSettings
 async def language_findings(settings: QwenSettings) -> list[Finding]:
     """Nothing where the environment names neither a language worker nor a language model."""
     findings = []
-    token = settings.qwen_token.get_secret_value() if settings.qwen_token else ""
+    token = settings.qwen_token.get_secret_value() if settings.qwen_token else None
     if "qwen" in settings.workers:
         findings += [await _door(settings, token), _key(settings)]
     if settings.language_model_url is not None:
@@ -24,7 +25,8 @@ async def language_findings(settings: QwenSettings) -> list[Finding]:
     return findings
 
 
-async def _door(settings: QwenSettings, token: str) -> Finding:
+async def _door(settings: QwenSettings, token: str | None) -> Finding:
+    """A pod that runs already has its own worker there, perhaps with a token that the orchestrator drew."""
     where = f"port {settings.qwen_port} on {settings.qwen_host}"
     try:
         address = socket.getaddrinfo(settings.qwen_host, settings.qwen_port, type=socket.SOCK_STREAM)[0]
@@ -33,10 +35,13 @@ async def _door(settings: QwenSettings, token: str) -> Finding:
             door.bind(address[4])
             door.listen(1)
     except OSError as error:
-        running = await check_qwen(url=settings.qwen_address, token=token)
+        running = await check_qwen(url=settings.qwen_address, token=None)
         if running.ok:
-            return running
-        cure = "stop what listens there, or set OURVIDZ_QWEN_HOST and OURVIDZ_QWEN_PORT to a free address"
+            return running if token is None else await check_qwen(url=settings.qwen_address, token=token)
+        if error.errno == errno.EADDRINUSE:
+            cure = "stop what listens there, or set OURVIDZ_QWEN_PORT to another port"
+        else:
+            cure = "set OURVIDZ_QWEN_HOST to an address of this machine, or to 0.0.0.0 for all of them"
         return Finding(ok=False, sentence=f"{where} cannot be listened on ({error.strerror or error})", cure=cure)
     return Finding(ok=True, sentence=f"{where} is free for the qwen worker")
 

@@ -326,6 +326,12 @@ def test_a_single_file_is_converted_once(operator: Operator, tmp_path_factory: p
     ]
     assert "sdxl.path: loads from its faster copy" in operator.runs("list", "sdxl").out
 
+    (operator.volume / "converted" / ".sdxl-model-float16.part").mkdir()
+    (operator.volume / "converted" / "sdxl-earlier-float16").mkdir()
+    left = operator.runs("list", "--json").document["leftovers"]
+    assert [Path(path).name for path in left] == [".sdxl-model-float16.part", "sdxl-earlier-float16"]
+    assert f"{left[1]} is no copy of what models.toml names now" in operator.runs("list").out
+
 
 def test_what_is_missing_cannot_be_converted(operator: Operator) -> None:
     said = operator.runs("convert", "sdxl")

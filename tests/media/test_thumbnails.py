@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +83,22 @@ def test_a_bucket_that_takes_them_gets_them(allowed: tuple[str, ...] | None, tmp
     assert asset.thumbnail is not None
 
 
-def test_one_that_does_not_come_out_costs_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("step", "trouble"),
+    [
+        ("check_webp", OutputInvalid("the picture 0.thumb.webp does not decode")),
+        ("write_thumbnail", OSError(errno.ENOSPC, "No space left on device")),
+    ],
+)
+def test_one_that_does_not_come_out_costs_no_picture(
+    step: str, trouble: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
-        raise OutputInvalid("the picture 0.thumb.webp does not decode")
+        raise trouble
 
-    monkeypatch.setattr(encoder, "check_webp", broken)
+    monkeypatch.setattr(encoder, step, broken)
     with capture_logs() as lines:
         (asset,) = encode(request_for(), tmp_path).assets
     assert asset.thumbnail is None
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
     assert [line["event"] for line in lines] == ["thumbnails_left_out"]

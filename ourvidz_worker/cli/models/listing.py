@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ourvidz_worker.cli.models.shelf import Shelf
 from ourvidz_worker.cli.queue.output import size
-from ourvidz_worker.engines.volume.converted import Copy, copies
+from ourvidz_worker.engines.volume.converted import Copy, copies, leftovers
 from ourvidz_worker.engines.volume.inventory import Stock, stock_of
 from ourvidz_worker.engines.volume.sources import Source
 from ourvidz_worker.engines.volume.weights import findings
@@ -26,6 +27,7 @@ def show(shelf: Shelf, _arguments: argparse.Namespace) -> int:
                 "models_dir": str(shelf.settings.models_dir),
                 "models": [_as_json(stock) for stock in stocks],
                 "copies": [{"part": copy.part, "path": str(copy.path), "fits": copy.fits} for copy in found],
+                "leftovers": [str(path) for path in _leftovers(shelf)],
                 "unused_sources": [source.name for source in _unused(shelf)],
             }
         )
@@ -43,14 +45,23 @@ def _notes(shelf: Shelf, stocks: list[Stock], found: list[Copy]) -> Iterator[str
     for copy in found:
         what = "loads from its faster copy" if copy.fits else "could load faster: see `models convert`"
         yield f"{copy.part}.path: {what}" + (f" {copy.path}" if copy.fits else "")
+    for path in _leftovers(shelf):
+        yield f"{path} is no copy of what models.toml names now: unless one is being made, it can be removed"
     for source in _unused(shelf):
         yield f"[sources.{source.name}] is not used: set a key to {_target(source)} to use it"
 
 
+def _leftovers(shelf: Shelf) -> list[Path]:
+    return leftovers(shelf.models, shelf.settings.models_dir) if _shows_everything(shelf) else []
+
+
 def _unused(shelf: Shelf) -> list[Source]:
     used = [piece.source for piece in shelf.pieces]
-    everything = len({piece.part for piece in shelf.pieces}) > 1
-    return [source for source in shelf.models.sources if everything and source not in used]
+    return [source for source in shelf.models.sources if _shows_everything(shelf) and source not in used]
+
+
+def _shows_everything(shelf: Shelf) -> bool:
+    return len({piece.part for piece in shelf.pieces}) > 1
 
 
 def _target(source: Source) -> str:

@@ -111,12 +111,13 @@ class FileEncoder:
 
     def _thumbnail(self, pixels: Pixels, path: Path, xmp: str, seed: int) -> Asset | None:
         small = path.with_suffix(".thumb.webp")
-        width, height = write_thumbnail(pixels, small, xmp)
         try:
+            width, height = write_thumbnail(pixels, small, xmp)
             self._sign(THUMBNAIL_MEDIA_TYPE, small)
             check_webp(small, width, height)
-        except OutputInvalid as error:  # not worth the picture that it shows
+        except (OutputInvalid, OSError) as error:  # not worth the picture that it shows
             structlog.get_logger().warning("thumbnails_left_out", problem=str(error))
+            small.unlink(missing_ok=True)
             return None
         return Asset(small, THUMBNAIL_MEDIA_TYPE, small.stat().st_size, width, height, 1, seed)
 

@@ -55,6 +55,12 @@ def copies(models: ModelsConfig, models_dir: Path) -> list[Copy]:
     return [copy for copy in found if copy is not None]
 
 
+def leftovers(models: ModelsConfig, models_dir: Path) -> list[Path]:
+    """Folders among the copies that none of these models loads from: of other models or dtypes, or half written."""
+    folder, used = models_dir / FOLDER, {copy.path for copy in copies(models, models_dir)}
+    return [path for path in sorted(folder.glob("*")) if path.is_dir() and path not in used]
+
+
 def prefer_copies(models: ModelsConfig, models_dir: Path) -> ModelsConfig:
     """The same models, loaded from their faster copies where these fit and can be read."""
     try:

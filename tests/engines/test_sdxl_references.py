@@ -32,9 +32,10 @@ from ourvidz_worker.engines.sdxl.engine import SdxlEngine
 from ourvidz_worker.engines.sdxl.image_encoder import ImageEncoder
 from ourvidz_worker.engines.sdxl.ip_adapters import load_ip_adapter
 from ourvidz_worker.engines.tiny.adapters import controlnet_shape, open_gates
-from ourvidz_worker.engines.tiny.models import MODELS
+from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.engines.tiny.shapes import ADAPTERS as ADAPTERS_FOLDER
 from ourvidz_worker.engines.tiny.shapes import SDXL
+from ourvidz_worker.engines.volume.model_config import ModelsConfig
 from ourvidz_worker.errors import BadJob, Drained, OutOfMemory
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 from tests.engines.sdxl_studio import (
@@ -298,6 +299,20 @@ def test_img2img_goes_together_with_every_other_method(
     for left_out in ALL_THREE:
         others = [each for each in ALL_THREE if each is not left_out]
         assert difference(drawn(engine, steered(make_request, *others, num_inference_steps=10)), generation.frames) >= 2
+
+
+def test_every_way_works_in_the_precisions_that_a_pod_computes_in(
+    cache_dir: Path, make_request: MakeRequest, models: ModelsConfig
+) -> None:
+    """Without the style's adapter the picture begins with it."""
+    pod = replace(MODELS.sdxl, dtype=models.sdxl.dtype, vae_dtype=models.sdxl.vae_dtype)
+    half = SdxlEngine(pod, cache_dir, lambda: ensure_built(cache_dir, "sdxl"))
+    assert (half._ready().pipe.unet.dtype, half._ready().pipe.vae.dtype) == (torch.float16, torch.bfloat16)
+    half = engine_with(half, "image_encoder", "ip_adapter_face", "controlnet")
+    generation = half.generate(
+        steered(make_request, *ALL_THREE, prompt="a (red)1.3 hat", num_inference_steps=1), ignore_steps
+    )
+    assert methods(generation.details) == ["img2img", "controlnet", "ip_adapter_face"]
 
 
 def test_two_references_that_only_img2img_could_follow_fail_the_job_with_what_is_missing(

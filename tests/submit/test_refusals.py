@@ -113,6 +113,26 @@ def test_a_prompt_without_words_is_none(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == "--prompt is missing: say what a job of type video_fast shall show\n"
 
 
+@pytest.mark.parametrize(
+    ("metadata", "author"),
+    [
+        ({"fallback_reason": "the qwen worker refuses the token"}, "because the qwen worker refuses the token"),
+        ({"problem": "the language model declined"}, "because the language model declined"),
+        ({}, "because no language model answered"),
+    ],
+)
+def test_a_prompt_that_no_model_wrote_is_shown_with_the_reason(
+    server: respx.MockRouter, capsys: pytest.CaptureFixture[str], metadata: dict[str, str], author: str
+) -> None:
+    server.post("/auth/v1/token").mock(return_value=SIGNED_IN)
+    metadata = {"model_used": "none", "template_name": "none", "fallback_level": "3", **metadata}
+    enhanced = {"enhanced_prompt": "a pier", "enhancement_metadata": metadata}
+    server.post("/functions/v1/enhance-prompt").mock(return_value=httpx.Response(200, json=enhanced))
+    server.post("/functions/v1/queue-job").mock(return_value=QUEUED)
+    assert main(["submit", "video_fast", "--prompt", "a pier", "--enhance"]) == 0
+    assert f"by:       none (none), {author}\n" in capsys.readouterr().out
+
+
 def test_an_interruption_tells_what_was_queued(
     server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

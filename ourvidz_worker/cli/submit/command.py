@@ -168,7 +168,10 @@ def _author(answer: Mapping[str, Any]) -> str:
     """Who wrote it, said openly where no model did."""
     metadata = answer.get("enhancement_metadata") or {}
     author = f"{metadata.get('model_used')} ({metadata.get('template_name')})"
-    return author if not metadata.get("fallback_level") else f"{author}, because no language model answered"
+    if not metadata.get("fallback_level"):
+        return author
+    reason = metadata.get("fallback_reason") or metadata.get("problem") or "no language model answered"
+    return f"{author}, because {without_tokens(str(reason)[:300])}"
 
 
 def _complain(*sentences: str) -> None:

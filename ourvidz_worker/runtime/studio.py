@@ -164,12 +164,15 @@ class Studio:
         return result
 
     async def _fetch_references(self, job: Job) -> tuple[ReferenceImage, ...]:
-        """All of them or an error: a reference is never quietly left out."""
+        """All of them or an error, which ends the other downloads: a reference is never quietly left out."""
+        fetching = [asyncio.ensure_future(self._references.fetch(reference)) for reference in job.references]
         try:
-            fetching = [self._references.fetch(reference) for reference in job.references]
             references = tuple(await asyncio.gather(*fetching))
         except Retry as error:
             raise ReferenceUnreachable(str(error)) from error
+        finally:
+            for download in fetching:
+                download.cancel()
         for reference in references:
             await self._check_pictures(reference.pixels[None])
         return references

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
+from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.errors import (
     BackendRefused,
     BackendUnavailable,
@@ -19,6 +21,7 @@ from ourvidz_worker.errors import (
     RowMissing,
     RowNotLinked,
 )
+from ourvidz_worker.ports import ReferenceImage
 from ourvidz_worker.runtime.endings import INTERNAL
 from ourvidz_worker.runtime.handling import MAX_ATTEMPTS
 from tests.runtime.scene import Scene, payload, spooled
@@ -296,6 +299,28 @@ async def test_a_reference_out_of_reach_fails_the_job_and_says_that_a_repeat_may
     assert scene.engine.requests == []
     assert scene.failure().error_message == "metadata.reference_image_url could not be fetched"
     assert (scene.failure().metadata["error_type"], scene.failure().metadata["retryable"]) == ("reference", True)
+
+
+@story
+async def test_one_unusable_reference_ends_the_downloads_of_the_others(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    ended: list[str] = []
+
+    async def fetch(reference: Reference) -> ReferenceImage:
+        if reference.role == "style":
+            raise ReferenceUnusable("references[0].url answered 404")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(reference.role)
+        raise AssertionError
+
+    scene.references.fetch = fetch  # type: ignore[method-assign]
+    url = REFERENCE["reference_image_url"]
+    scene.submit(payload(references=[{"type": role, "url": url} for role in ("style", "composition", "character")]))
+    await scene.run_until_idle()
+    assert scene.failure().error_message == "references[0].url answered 404"
+    assert ended == ["composition", "character"]
 
 
 @story

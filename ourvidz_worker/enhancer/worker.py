@@ -118,3 +118,4 @@ class LanguageWorker:
         await asyncio.wait(ends, timeout=self._grace_period, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
+        await doors.clear()

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ourvidz_worker.control import Message, WorkerState
@@ -65,13 +65,13 @@ class Scene:
         self.worker = LanguageWorker(
             cast(PromptService, service), announcer=self.listener, grace_period=grace, hang_limit=hang_limit
         )
-        doors = Doorkeeper(Starlette(routes=[Route("/", self._answer)]))
+        doors = Doorkeeper(Starlette(routes=[Route("/", self._answer), Route("/stream", self._stream)]))
         server = LocalServer(doors, "127.0.0.1", 0)
         self._http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=10)
         self.running = asyncio.create_task(self.worker.run(server, doors))
 
-    async def ask(self) -> httpx.Response:
-        return await self._http.get("/")
+    async def ask(self, path: str = "/") -> httpx.Response:
+        return await self._http.get(path)
 
     async def close(self) -> None:
         self.worker.stop(at_once=True)
@@ -82,6 +82,14 @@ class Scene:
         self.asked += 1
         await self.go.wait()
         return PlainTextResponse("done")
+
+    async def _stream(self, _request: Request) -> Response:
+        return StreamingResponse(self._pieces())
+
+    async def _pieces(self) -> AsyncIterator[str]:
+        yield "begun"
+        self.asked += 1
+        await self.go.wait()
 
 
 @asynccontextmanager
@@ -169,7 +177,7 @@ async def test_a_stop_lets_answers_end_and_nobody_else_in() -> None:
 
 @pytest.mark.parametrize("grace", [0.05, FOREVER])
 @story
-async def test_what_is_not_answered_within_the_grace_or_at_once_is_cut_off(grace: float) -> None:
+async def test_what_is_not_answered_within_the_grace_or_at_once_is_turned_away(grace: float) -> None:
     async with living(Service(), grace=grace) as scene:
         inside = asyncio.create_task(scene.ask())
         await eventually(lambda: scene.asked, "the request")
@@ -177,8 +185,19 @@ async def test_what_is_not_answered_within_the_grace_or_at_once_is_cut_off(grace
         if grace == FOREVER:
             scene.worker.stop(at_once=True)
         await scene.running
-        with pytest.raises(httpx.HTTPError):
-            (await inside).raise_for_status()
+        refused = await inside
+        assert (refused.status_code, refused.json()["state"]) == (503, "DRAINING")
+
+
+@story
+async def test_an_answer_that_has_begun_breaks_off_at_the_end_of_the_grace() -> None:
+    async with living(Service(), grace=0.05) as scene:
+        inside = asyncio.create_task(scene.ask("/stream"))
+        await eventually(lambda: scene.asked, "the request")
+        scene.worker.stop()
+        await scene.running
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+            await inside
 
 
 @story

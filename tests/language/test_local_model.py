@@ -68,7 +68,7 @@ async def test_damaged_weights_are_a_sentence_for_the_operator(cache_dir: Path, 
     shutil.copytree(cache_dir / MODELS.qwen.path, tmp_path / "qwen")
     (tmp_path / "qwen" / "model.safetensors").write_bytes(b"half a file")
     model = LocalLanguageModel(replace(MODELS.qwen, path="qwen"), tmp_path, lambda: None)
-    with pytest.raises(ConfigurationError, match=r"tiny-qwen at .*qwen cannot be loaded: DamagedFile"):
+    with pytest.raises(ConfigurationError, match=r"tiny-qwen at .*qwen cannot be loaded: one of its weight files is"):
         await model.load()
 
 

@@ -14,6 +14,7 @@ from ourvidz_worker.engines.devices import classified_errors, device_named, dtyp
 from ourvidz_worker.engines.headroom import require_headroom
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import QwenModel
+from ourvidz_worker.engines.volume.safetensors_header import DamagedFile
 from ourvidz_worker.errors import ConfigurationError, WorkerError
 from ourvidz_worker.ports import Message
 
@@ -35,6 +36,11 @@ class Chat:
                 self.model = model.to(device).eval()
         except WorkerError:
             raise
+        except DamagedFile as damage:
+            raise ConfigurationError(
+                f"{self._name} at {folder} cannot be loaded: one of its weight files {damage}; "
+                "`ourvidz-worker models fetch qwen` brings it again"
+            ) from damage
         except Exception as error:
             raise ConfigurationError(
                 f"{self._name} at {folder} cannot be loaded: {type(error).__name__}: {error}"

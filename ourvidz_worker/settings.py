@@ -142,7 +142,8 @@ class QwenSettings(VolumeSettings):
     @field_validator("qwen_token", "language_model_key", "enhancer_url", "language_model_url", mode="before")
     @classmethod
     def _strip(cls, value: object) -> object:
-        return _stripped(value)
+        """Blanks alone set nothing, least of all a token that everybody has."""
+        return _stripped(value) or None
 
     @field_validator("qwen_host", mode="before")
     @classmethod

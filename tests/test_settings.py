@@ -318,6 +318,11 @@ class TestLanguageWorker:
         monkeypatch.setenv("OURVIDZ_QWEN_PORT", "9000")
         assert read_settings(QwenSettings).qwen_address == address
 
+    @pytest.mark.parametrize("blank", ["", "  ", "\n"])
+    def test_a_blank_token_is_none(self, monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+        monkeypatch.setenv("OURVIDZ_QWEN_TOKEN", blank)
+        assert read_settings(QwenSettings).qwen_token is None
+
     @pytest.mark.usefixtures("complete")
     def test_whoever_asks_one_needs_its_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OURVIDZ_ENHANCER_URL", "http://127.0.0.1:8791/")

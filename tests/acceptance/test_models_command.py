@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -22,6 +23,7 @@ from ourvidz_worker.backend.hub.downloads import Hub
 from ourvidz_worker.cli.main import main
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.engines.volume.kinds import Kind
+from ourvidz_worker.errors import ConfigurationError
 from tests.engines.single_file import write_single_file
 from tests.support.commands import ROOT, clean_environment
 from tests.support.said import Said
@@ -331,6 +333,22 @@ def test_a_single_file_is_converted_once(operator: Operator, tmp_path_factory: p
     left = operator.runs("list", "--json").document["leftovers"]
     assert [Path(path).name for path in left] == [".sdxl-model-float16.part", "sdxl-earlier-float16"]
     assert f"{left[1]} is no copy of what models.toml names now" in operator.runs("list").out
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("cannot be loaded"), OSError("cannot be written")])
+def test_an_interruption_that_a_library_made_an_error_of_ends_a_conversion(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def swallow(*_arguments: Any) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        raise error
+
+    operator.runs("fetch", "sdxl.path")
+    monkeypatch.setattr("ourvidz_worker.engines.volume.conversion.convert", swallow)
+    said = operator.runs("convert", "sdxl")
+    assert said.code == 143
+    assert said.err == "interrupted; give the same command again to go on\n"
 
 
 def test_what_is_missing_cannot_be_converted(operator: Operator) -> None:

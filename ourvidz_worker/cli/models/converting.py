@@ -45,8 +45,10 @@ def _convert(shelf: Shelf, piece: Piece, copy: Copy) -> Told:
         with shown_work(f"converting {copy.source}", quiet=shelf.output.as_json):
             gain = convert(copy, shelf.models, shelf.settings.models_dir)
     except ConfigurationError as error:
+        shelf.interruption.check()
         return Told(piece.name, ok=False, sentence=str(error))
     except OSError as error:
+        shelf.interruption.check()
         return Told(piece.name, ok=False, sentence=f"{copy.path} cannot be written: {error.strerror or error}")
     times = f"loading took {gain.before:.1f} s before, {gain.after:.1f} s now"
     return Told(piece.name, ok=True, sentence=f"copied to {copy.path} ({size(gain.bytes)}); {times}")

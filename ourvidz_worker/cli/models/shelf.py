@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ourvidz_worker.cli.models.interruption import Interruption
 from ourvidz_worker.cli.queue.output import Output
 from ourvidz_worker.cli.wiring import read_models
 from ourvidz_worker.config_files import ConfigFiles
@@ -21,13 +22,14 @@ class Shelf:
     models: ModelsConfig
     pieces: tuple[Piece, ...]
     output: Output
+    interruption: Interruption
 
 
 class UnknownName(ValueError):
     """Neither a table of `models.toml` nor one of its keys that names weights."""
 
 
-def open_shelf(settings: HubSettings, output: Output, names: Sequence[str]) -> Shelf:
+def open_shelf(settings: HubSettings, output: Output, names: Sequence[str], interruption: Interruption) -> Shelf:
     """Raises `ConfigurationError` for the files in `configs/`, and `UnknownName`."""
     models = read_models(ConfigFiles(settings.config_dir))
     pieces = all_pieces(models, settings.models_dir)
@@ -36,4 +38,4 @@ def open_shelf(settings: HubSettings, output: Output, names: Sequence[str]) -> S
         if name not in known:
             raise UnknownName(f"there is nothing called {name} in models.toml: use {', '.join(known)}")
     chosen = tuple(piece for piece in pieces if not names or piece.part in names or piece.name in names)
-    return Shelf(settings, models, chosen, output)
+    return Shelf(settings, models, chosen, output, interruption)

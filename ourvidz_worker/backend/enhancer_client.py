@@ -6,10 +6,10 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from ourvidz_worker.backend.loopback import is_loopback
 from ourvidz_worker.backend.retrying import Sleep
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.contract.catalogue import JobType
@@ -19,7 +19,6 @@ _CONNECT_SECONDS = 5.0
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE = 10.0
 _COME_BACK_LATER = 503
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")  # no proxy of the environment leads there
 _SEEDS = 2**53  # JSON carries no larger whole number safely; a job's seed may be larger
 
 
@@ -40,7 +39,7 @@ class EnhancerClient:
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),  # each call has a limit of its own
-            trust_env=urlsplit(url).hostname not in _LOOPBACK,
+            trust_env=not is_loopback(url),
         )
 
     async def enhance(self, prompt: str, job_type: JobType, *, seed: int, time_limit: float) -> str:

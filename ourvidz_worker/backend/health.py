@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from ourvidz_worker.backend.loopback import is_loopback
 from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.catalogue import MIB, Bucket
 from ourvidz_worker.errors import WorkerError
@@ -71,7 +72,8 @@ async def check_callback(*, url: str, service_key: str) -> Finding:
 async def check_qwen(*, url: str, token: str | None) -> Finding:
     """Whether a qwen worker answers there, and with this token if there is one; an empty question costs it nothing."""
     try:
-        async with asyncio.timeout(_SECONDS), httpx.AsyncClient(timeout=_SECONDS) as http:
+        client = httpx.AsyncClient(timeout=_SECONDS, trust_env=not is_loopback(url))
+        async with asyncio.timeout(_SECONDS), client as http:
             health = await http.get(f"{url}/health")
             admitted = token is None or await _admitted(http, url, token)
             state, model = (str(health.json()[name])[:80] for name in ("state", "model"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import respx
 
 from ourvidz_worker.backend.enhancer_client import EnhancerClient
+from ourvidz_worker.backend.health import check_qwen
+from ourvidz_worker.backend.language.openai import OpenAILanguageModel
 from ourvidz_worker.backend.retrying import Sleep
 from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.errors import ContentRefused, EnhancementFailed
@@ -166,21 +169,33 @@ def test_what_a_server_repeats_goes_no_further(status: int, media_type: str) -> 
     assert "a secret idea" not in str(caught.value)
 
 
+async def ask_a_worker(url: str) -> None:
+    client = EnhancerClient(url=url, token=TOKEN, patient=False)
+    with suppress(EnhancementFailed):
+        await client.ask({"prompt": "x"}, time_limit=10)
+    await client.close()
+
+
+async def ask_a_model(url: str) -> None:
+    model = OpenAILanguageModel(url=url, key=TOKEN)
+    with suppress(EnhancementFailed):
+        await model.load()
+    await model.close()
+
+
+async def ask_as_the_doctor(url: str) -> None:
+    await check_qwen(url=url, token=TOKEN)
+
+
+@pytest.mark.parametrize("ask", [ask_a_worker, ask_a_model, ask_as_the_doctor])
 @pytest.mark.parametrize(("url", "through_it"), [(URL, True), ("http://127.0.0.1:1", False), ("http://[::1]:1", False)])
-def test_a_proxy_is_asked_only_where_it_can_lead(monkeypatch: pytest.MonkeyPatch, url: str, through_it: object) -> None:
-    """The token of a worker on this machine does not leave it."""
-
-    async def run(proxy: str) -> None:
-        monkeypatch.setenv("HTTP_PROXY", proxy)
-        client = EnhancerClient(url=url, token=TOKEN, patient=False)
-        try:
-            await client.ask({"prompt": "x"}, time_limit=10)
-        finally:
-            await client.close()
-
+def test_a_proxy_is_asked_only_where_it_can_lead(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[str], Coroutine[Any, Any, None]], url: str, through_it: object
+) -> None:
+    """The token and the prompts of a server on this machine do not leave it."""
     with EchoServer(500) as proxy:
-        with pytest.raises(EnhancementFailed):
-            asyncio.run(run(proxy.url))
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        asyncio.run(ask(url))
         assert bool(proxy.targets) == through_it
 
 

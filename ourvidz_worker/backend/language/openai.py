@@ -12,6 +12,7 @@ import httpx
 
 from ourvidz_worker.backend.language.completions import delta_of, refusal, whole_answer
 from ourvidz_worker.backend.language.event_lines import EventLines, LineTooLong
+from ourvidz_worker.backend.loopback import is_loopback
 from ourvidz_worker.errors import (
     AnswerCutOff,
     AnswerTooLate,
@@ -39,6 +40,7 @@ class OpenAILanguageModel:
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),  # each call has a limit of its own
+            trust_env=not is_loopback(url),
         )
 
     @property

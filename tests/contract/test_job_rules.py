@@ -200,6 +200,13 @@ def test_frames_come_out_as_4k_plus_1(requested: int, drawn: int) -> None:
     assert (job.num_frames, job.requested_frames) == (drawn, requested)
 
 
+def test_a_scene_asks_for_its_frames_where_queue_job_lets_it() -> None:
+    job = parsed(payload("video_fast", config={"frame_num": 83}, metadata={"frame_num": 33}))
+    assert (job.num_frames, job.requested_frames) == (33, 33)
+    still = parsed(payload("image_fast", config={"num_images": 1}, metadata={"frame_num": 33}))
+    assert still.num_frames == 1
+
+
 def test_frames_never_leave_the_catalogue_s_range() -> None:
     for requested in range(1, 162):
         assert model_frames(requested) % 4 == 1

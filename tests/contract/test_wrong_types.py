@@ -96,6 +96,7 @@ NUMBERS = [
     ("image_fast", "config.sample_guide_scale"),
     ("image_fast", "config.sample_shift"),
     ("video_fast", "config.frame_num"),
+    ("video_fast", "metadata.frame_num"),
     ("sdxl_image_fast", "metadata.reference_strength"),
     ("video_fast", "config.reference_strength"),
     ("sdxl_image_fast", "references[0].strength"),

@@ -15,7 +15,7 @@ from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.errors import AnswerCutOff, AnswerRefused, BadJob, ContentRefused
 from ourvidz_worker.runtime.language.director import longest_clip
 from ourvidz_worker.runtime.language.json_answer import NoJson, json_in
-from ourvidz_worker.runtime.language.storyboard import NoScenes, SceneRules, parse_scenes
+from ourvidz_worker.runtime.language.storyboard import NoScenes, SceneRules, frames_lasting, parse_scenes
 from tests.language.scripted import ScriptedModel, service_over
 from tests.support.stories import story
 
@@ -137,6 +137,7 @@ async def test_a_script_becomes_scenes_and_jobs(catalogue: Catalogue) -> None:
             "seed": 7,
             "title": "Dusk",
             "duration": 4.5,
+            "frame_num": 73,
             "scene": 2,
             "scenes": 2,
         },
@@ -208,3 +209,5 @@ async def test_no_word_of_a_script_is_logged(catalogue: Catalogue) -> None:
 def test_a_clip_lasts_as_long_as_its_frames(catalogue: Catalogue) -> None:
     """83 frames are asked for, 81 come out, at 16 frames per second (contract section 2)."""
     assert longest_clip(catalogue["video_fast"]) == 5.0
+    for seconds, frames in ((5.0, 81), (3.3, 53), (2, 33), (0.01, 5)):
+        assert frames_lasting(seconds, 16) == frames

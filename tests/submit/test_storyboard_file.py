@@ -156,6 +156,10 @@ def test_scenes_that_were_edited_without_their_jobs_are_found(file: Path) -> Non
     edited["scenes"][1]["prompt"] = "Calm waves."
     (problem,) = problems(file, edited)
     assert problem == "scene 2 and job 2 have different prompts; edit both, or leave the jobs out"
+    slower = answered()
+    slower["scenes"][0]["duration"] = 4.5
+    (problem,) = problems(file, slower)
+    assert problem == "scene 1 and job 1 have different durations; edit both, or leave the jobs out"
     shorter = answered()
     del shorter["scenes"][0]
     assert problems(file, shorter) == ["it has 1 scenes and 2 jobs; edit both, or leave the jobs out"]

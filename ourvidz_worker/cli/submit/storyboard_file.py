@@ -143,11 +143,14 @@ def _contradictions(scenes: list[Any], jobs: list[Any], catalogue: Catalogue) ->
         return
     for number, (scene, job) in enumerate(zip(scenes, jobs, strict=True), 1):
         try:
-            same = _scene(scene, catalogue[job["jobType"]]).whole_prompt == job["metadata"]["prompt"]
+            as_told = _scene(scene, catalogue[job["jobType"]])
+            same_prompt = as_told.whole_prompt == job["metadata"]["prompt"]
+            same_duration = as_told.duration == job["metadata"].get("duration", as_told.duration)
         except (AttributeError, KeyError, TypeError):
             continue  # told already
-        if not same:
-            yield f"scene {number} and job {number} have different prompts; edit both, or leave the jobs out"
+        for word, same in (("prompts", same_prompt), ("durations", same_duration)):
+            if not same:
+                yield f"scene {number} and job {number} have different {word}; edit both, or leave the jobs out"
 
 
 def _is_known(name: Any, catalogue: Catalogue) -> bool:

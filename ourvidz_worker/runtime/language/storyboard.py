@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,10 +54,16 @@ class Scene:
             "seed": seed,
             "title": self.title,
             "duration": self.duration,
+            "frame_num": frames_lasting(self.duration, job_type.fps),
             "scene": number,
             "scenes": count,
         }
         return {"jobType": job_type.name, "metadata": metadata}
+
+
+def frames_lasting(seconds: float, fps: int) -> int:
+    """The fewest frames that last so long, of those that the model makes: 4k+1, and more than one."""
+    return 4 * max(1, math.ceil((seconds * fps - 1) / 4)) + 1
 
 
 @dataclass(frozen=True, slots=True)

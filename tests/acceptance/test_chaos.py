@@ -10,15 +10,17 @@ from typing import Any
 
 from tests.support.commands import ROOT, clean_environment
 
+TOOL_SECONDS = 900.0  # each has limits of its own, which say more
 
-def tool(module: str, report: Path, *options: str, seconds: float) -> dict[str, Any]:
+
+def tool(module: str, report: Path, *options: str) -> dict[str, Any]:
     result = subprocess.run(
         [sys.executable, "-m", module, "--report", str(report), *options],
         cwd=ROOT,
         env=clean_environment({}),
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=TOOL_SECONDS,
         check=False,
     )
     assert result.returncode == 0, result.stderr[-6000:]
@@ -28,7 +30,7 @@ def tool(module: str, report: Path, *options: str, seconds: float) -> dict[str, 
 
 def test_every_job_survives_kills_pauses_and_faults(tmp_path: Path) -> None:
     options = ("--jobs", "40", "--seed", "1", "--pause", "0.7", "--moments", "0.15", "--folder", str(tmp_path / "run"))
-    report = tool("tests.chaos", tmp_path / "report.json", *options, seconds=240)
+    report = tool("tests.chaos", tmp_path / "report.json", *options)
     assert report["ok"]
     assert not any(report["violations"].values())
     assert sum(report["jobs"].values()) == 40
@@ -43,7 +45,7 @@ def test_a_soak_measures_growth(tmp_path: Path) -> None:
     """So few jobs measure mostly the warm-up, so the memory they may cost is not the long run's."""
     plot = tmp_path / "soak.svg"
     options = ("--jobs", "60", "--models", "testcard", "--every", "5", "--limit", "1e6", "--plot", str(plot))
-    report = tool("tests.chaos.soak", tmp_path / "report.json", *options, seconds=120)
+    report = tool("tests.chaos.soak", tmp_path / "report.json", *options)
     assert report["ok"]
     assert report["samples"][-1]["jobs"] == 60
     assert report["growth"]["temporary files left"]["grew"] == 0
@@ -53,7 +55,8 @@ def test_a_soak_measures_growth(tmp_path: Path) -> None:
 def test_an_idle_worker_and_a_job_cost_few_commands(tmp_path: Path) -> None:
     """Idle: one `LLEN` for each poll. A job: claim, begin, acknowledge."""
     options = ("--idle-seconds", "6", "--settle-seconds", "1", "--jobs", "10")
-    report = tool("tests.chaos.commands", tmp_path / "report.json", *options, seconds=120)
+    report = tool("tests.chaos.commands", tmp_path / "report.json", *options)
     assert set(report["idle for 6 s, both workers"]) == {"LLEN", "sum"}
-    assert 0 < report["idle for 6 s, both workers"]["sum"] <= 6
+    polls = sum(report["idle seconds"] // every + 1 for every in (2, 5))  # at most, by the default settings
+    assert 0 < report["idle for 6 s, both workers"]["sum"] <= polls
     assert report["job"]["sum"] <= 4

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.support.certificates import Identity, issue
-from tests.support.commands import PAYLOADS, RunningCommand, run_command
+from tests.support.commands import COMMAND_SECONDS, PAYLOADS, RunningCommand, run_command
 from tests.support.embedded import RunningBackend
 from tests.support.waiting import wait_until
 
@@ -62,7 +62,7 @@ def delivered(backend: RunningBackend, name: str) -> tuple[dict[str, Any], list[
         return found
 
     job_id = backend.run(backend.backend.submit(payload))
-    wait_until(lambda: row()["status"] == "completed", f"{name} completed", seconds=60)
+    wait_until(lambda: row()["status"] == "completed", f"{name} completed", seconds=COMMAND_SECONDS)
     files = backend.backend.rows("workspace_assets", job_id)
     return row(), sorted(files, key=lambda file: int(file["asset_index"]))
 
@@ -96,7 +96,7 @@ def test_pictures_are_signed_and_have_thumbnails_where_the_bucket_takes_them(
     with RunningCommand(["-m", "ourvidz_worker", "sdxl"], environment) as worker:
         _, files = delivered(backend, name)
         assert [file["thumbnail_path"] for file in files] == [None] * len(files)
-        assert "bucket sdxl_image_fast takes no image/webp" in worker.log()
+    assert "bucket sdxl_image_fast takes no image/webp" in worker.log()
 
 
 def test_a_video_over_its_buckets_limit_is_delivered_smaller(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.commands import PAYLOADS, RunningCommand, run_command
+from tests.support.commands import COMMAND_SECONDS, PAYLOADS, RunningCommand, run_command
 from tests.support.waiting import wait_until
 
 QUICK = {"OURVIDZ_MODELS": "testcard", "OURVIDZ_SDXL_POLL": "0.1", "OURVIDZ_WAN_POLL": "0.1"}
@@ -39,15 +39,21 @@ def test_a_failed_job_is_an_exit_code_and_a_sentence(tmp_path: Path) -> None:
     assert document["jobs"][0]["error"] == {"type": "bad_job", "message": "config.num_images must be 1, 3 or 6, got 2"}
 
 
+def looks_at(address: str) -> httpx.Response:
+    return httpx.get(address, timeout=COMMAND_SECONDS)
+
+
 def test_the_page_stays_until_ctrl_c() -> None:
     with RunningCommand(["-m", "ourvidz_worker", "demo", "--port", "0", *FILES], QUICK) as demo:
-        wait_until(lambda: any("press Ctrl-C" in line for line in demo.lines), "the end of the jobs", seconds=60)
+        wait_until(
+            lambda: any("press Ctrl-C" in line for line in demo.lines), "the end of the jobs", seconds=COMMAND_SECONDS
+        )
         address = next(line for line in demo.lines if line.startswith("results: ")).split()[1]
-        assert "<html" in httpx.get(address).text
-        jobs = httpx.get(f"{address}/local/jobs").json()
+        assert "<html" in looks_at(address).text
+        jobs = looks_at(f"{address}/local/jobs").json()
         assert {job["status"] for job in jobs} == {"completed"}
         for job in jobs:
-            assert httpx.get(address + job["assets"][0]["url"]).status_code == 200
+            assert looks_at(address + job["assets"][0]["url"]).status_code == 200
         assert demo.stop(signal.SIGINT) == 0
 
 

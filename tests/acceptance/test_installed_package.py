@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.commands import PAYLOADS, ROOT, clean_environment
+from tests.support.commands import COMMAND_SECONDS, PAYLOADS, ROOT, clean_environment
 
 
 def test_a_replay_runs_from_the_wheel_alone(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_a_replay_runs_from_the_wheel_alone(tmp_path: Path) -> None:
         env=clean_environment({"OURVIDZ_MODELS": "testcard"}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=COMMAND_SECONDS,
         check=False,
     )
     assert result.returncode == 0, result.stderr

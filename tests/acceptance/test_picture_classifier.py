@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import PAYLOADS, RunningCommand, run_command
+from tests.support.commands import COMMAND_SECONDS, PAYLOADS, RunningCommand, run_command
 from tests.support.embedded import RunningBackend
 from tests.support.waiting import wait_until
 
@@ -35,7 +35,7 @@ def test_what_it_refuses_is_not_delivered(tmp_path: Path, quick: dict[str, str])
             return row is not None and row["status"] == "failed"
 
         with RunningCommand(["-m", "ourvidz_worker", "sdxl"], environment):
-            wait_until(failed, "the refusal", seconds=60)
+            wait_until(failed, "the refusal", seconds=COMMAND_SECONDS)
         metadata = json.loads(running.backend.rows("callbacks", job_id)[-1]["body"])["metadata"]
         assert (metadata["error_type"], metadata["retryable"]) == ("content_policy", False)
         assert running.backend.rows("workspace_assets", job_id) == []

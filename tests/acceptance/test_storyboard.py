@@ -145,6 +145,12 @@ class TestQueueing:
         assert job["enhancement"]["enhanced_prompt"] == "a pier, slowly"
         assert last_payload(product, "sdxl_queue")["prompt"] == "a pier, slowly"
 
+    def test_an_unknown_type_is_named(self, product: Product, submit: Submit) -> None:
+        code, _, errors = submit("flux", "--prompt", "x")
+        assert code == 1
+        assert "Invalid job type" in errors
+        assert queued(product) == 0
+
     def test_references_and_frames_travel_as_the_contract_says(self, product: Product, submit: Submit) -> None:
         frames = ["--start-frame", "http://x/a.png", "--end-frame", "http://x/b.png", "--reference-strength", "0.5"]
         assert submit("video_fast", "--prompt", "a pier", *frames)[0] == 0

@@ -11,6 +11,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +20,12 @@ from typing import Any
 from rich.console import Console
 
 from tests.chaos import report
-from tests.chaos.far_side import FarSide, far_side
+from tests.chaos.far_side import QUEUES, FarSide, far_side
 from tests.chaos.plan import recordings, small
 from tests.chaos.pods import Pod
 
 HOUR = 3600.0
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 300.0
 LOOK_SECONDS = 0.05
 REDIS = "REDIS "
 
@@ -52,15 +53,19 @@ async def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any
         try:
             pod.start()
             await _until(lambda: _ready(pod), "both workers to be ready", pod)
+            await _until(lambda: _booted(far), "both workers to have looked for what was left behind", pod)
             boot = await _count(far, asyncio.sleep(arguments.settle_seconds))
+            begun = time.monotonic()
             idle = await _count(far, asyncio.sleep(arguments.idle_seconds))
+            idle_seconds = time.monotonic() - begun  # a busy machine sleeps for longer than it was told to
             busy = await _count(far, _jobs(far, arguments.jobs, pod))
         finally:
             await asyncio.to_thread(pod.stop)
             pod.sweep()
-    hours = arguments.idle_seconds / HOUR
+    hours = idle_seconds / HOUR
     return {
         "start, both workers": _with_sum(boot),
+        "idle seconds": round(idle_seconds, 3),
         f"idle for {arguments.idle_seconds:g} s, both workers": _with_sum(idle),
         "idle hour, both workers": _with_sum({name: count / hours for name, count in idle.items()}),
         f"{arguments.jobs} jobs, polls included": _with_sum(busy),
@@ -91,6 +96,12 @@ async def _jobs(far: FarSide, count: int, pod: Pod) -> None:
 def _ready(pod: Pod) -> bool:
     pod.read_log()
     return pod.ready
+
+
+def _booted(far: FarSide) -> bool:
+    """Whether each worker has asked for its own held list and for those of the dead."""
+    [proxy] = far.proxies
+    return all(proxy.counts[f"{REDIS}{command}"] >= len(QUEUES) for command in ("LRANGE", "SCAN"))
 
 
 async def _until(happened: Callable[[], bool], what: str, pod: Pod) -> None:

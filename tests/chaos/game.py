@@ -99,7 +99,7 @@ async def play(options: Options, watch: Callable[[Scene], None]) -> tuple[Scene,
     """Run to the end; `watch` is called many times a second."""
     async with _scene(options) as scene:
         try:
-            await _until(scene, watch, lambda: _ready(scene), seconds=60, what="the workers to be ready")
+            await _until(scene, watch, lambda: _ready(scene), seconds=300, what="the workers to be ready")
             await _busy_time(scene, watch)
             await _calm(scene, watch)
         finally:

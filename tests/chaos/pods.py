@@ -200,7 +200,7 @@ class Pod:
         shutil.rmtree(self.spool, ignore_errors=True)
         self._machines += 1
 
-    def stop(self, *, seconds: float = 60) -> int | None:
+    def stop(self, *, seconds: float = 180) -> int | None:
         """SIGTERM to the orchestrator; its exit code, None when it had to be killed."""
         if self._orchestrator is None:
             return None

@@ -28,7 +28,7 @@ from tests.support.commands import RunningCommand
 WARM_UP_SHARE = 0.2
 BACKLOG = 8
 LOOK_SECONDS = 0.05
-STALLED_SECONDS = 120.0
+STALLED_SECONDS = 300.0
 MIB = 1024 * 1024
 
 

@@ -18,7 +18,7 @@ from tests.acceptance.test_running_workers import Product, recorded
 from tests.crash.gate import Gate, Moment
 from tests.crash.pod import Pod
 from tests.crash.points import HEADER, POINTS, Point, Victim, markdown
-from tests.support.commands import ROOT
+from tests.support.commands import COMMAND_SECONDS, ROOT
 from tests.support.embedded import RunningBackend
 from tests.support.fault_proxy import RunningProxy
 from tests.support.redis_server import RedisServer
@@ -29,7 +29,6 @@ CASES = sorted(
     ((point, victim) for victim in Victim for point in POINTS),
     key=lambda case: case[0].models == "tiny",  # each change of models costs a start
 )
-MOMENT_SECONDS = OVER_SECONDS = 30.0
 LOOKS = 5
 
 
@@ -59,7 +58,7 @@ class Scene:
     def _crash_on_the_wire(self, moment: Moment, victim: Victim, images: int) -> str:
         with self.gate.holding(moment) as hold:
             job_id = self.submit(images)
-            wait_until(lambda: hold.reached, f"{moment}", seconds=MOMENT_SECONDS)
+            wait_until(lambda: hold.reached, f"{moment}", seconds=COMMAND_SECONDS)
             self.kill(victim)
             if victim is Victim.ORCHESTRATOR:
                 self.pod.wait_until_orphaned()
@@ -68,14 +67,14 @@ class Scene:
 
     def _crash_between_steps(self, victim: Victim, images: int) -> str:
         job_id = self.submit(images)
-        wait_until(lambda: self.pod.is_mid_step(job_id), "a denoising step", seconds=MOMENT_SECONDS)
+        wait_until(lambda: self.pod.is_mid_step(job_id), "a denoising step", seconds=COMMAND_SECONDS)
         self.kill(victim)
         return job_id
 
     def _crash_while_writing(self, victim: Victim, images: int) -> str:
         for _ in range(LOOKS):
             job_id = self.submit(images)
-            wait_until(partial(self.pod.has, f"results/{job_id}/0.png"), "a picture", seconds=MOMENT_SECONDS)
+            wait_until(partial(self.pod.has, f"results/{job_id}/0.png"), "a picture", seconds=COMMAND_SECONDS)
             with self.pod.stopped_worker():
                 if not self.pod.has(f"results/{job_id}/result.json"):
                     self.kill(victim)
@@ -91,7 +90,7 @@ class Scene:
 
     def over(self, job_id: str) -> dict[str, Any]:
         """The job's row once it is completed, nothing of it is left in Redis, and no process is about to end."""
-        row = self.product.over(job_id, seconds=OVER_SECONDS)
+        row = self.product.over(job_id)
         wait_until(lambda: not self.product.redis("KEYS", "sdxl_queue*"), "an empty Redis")
         self.pod.wait_for_orphans()
         self.pod.wait_until_ready()

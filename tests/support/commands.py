@@ -18,6 +18,7 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 PAYLOADS = ROOT / "tests" / "payloads"
+COMMAND_SECONDS = 180.0  # for what starts a process, however busy the machine
 OURS = ("OURVIDZ_", "SUPABASE_", "UPSTASH_", "JOB_CALLBACK_")
 
 
@@ -29,7 +30,7 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_command(
-    *arguments: str, environment: Mapping[str, str] | None = None, seconds: float = 60, cwd: Path = ROOT
+    *arguments: str, environment: Mapping[str, str] | None = None, seconds: float = COMMAND_SECONDS, cwd: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
     """`python -m ourvidz_worker …`, run to its end."""
     return subprocess.run(
@@ -50,6 +51,8 @@ class RunningCommand:
         self._argv = [sys.executable, *argv]
         self._environment = clean_environment(environment)
         self.lines: list[str] = []
+        self._events: list[dict[str, Any]] = []
+        self._parsed = 0
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
@@ -60,27 +63,35 @@ class RunningCommand:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The structured log so far."""
-        return [json.loads(line) for line in list(self.lines) if line.startswith("{")]
+        """The structured log so far; each line is parsed once, for a test that waits looks again and again."""
+        new = self.lines[self._parsed :]
+        self._parsed += len(new)
+        self._events += [json.loads(line) for line in new if line.startswith("{")]
+        return self._events[:]
 
     def saw(self, event: str, **fields: Any) -> bool:
         wanted = {"event": event, **fields}
         return any(wanted.items() <= entry.items() for entry in self.events)
 
-    def wait_for(self, event: str, *, seconds: float = 60, **fields: Any) -> None:
+    def wait_for(self, event: str, **fields: Any) -> None:
+        """Return once the log has this line; fails when it ends without."""
+
         def happened() -> bool:
-            assert self.process.poll() is None or self.saw(event, **fields), self.log()
-            return self.saw(event, **fields)
+            ended = not self._is_being_read()  # looked at first, for the last lines may come just now
+            seen = self.saw(event, **fields)
+            assert seen or not ended, self.log()
+            return seen
 
-        wait_until(happened, f"the log line {event}", seconds=seconds)
+        wait_until(happened, f"the log line {event}", seconds=COMMAND_SECONDS)
 
-    def stop(self, number: int = signal.SIGTERM, *, seconds: float = 60) -> int:
-        """Send a signal and return the exit code."""
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code; the log is whole only after the block."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=seconds)
+        return self.process.wait(timeout=COMMAND_SECONDS)
 
     def log(self) -> str:
-        return "\n".join(self.lines)
+        """Its lines so far: a line is read a moment after it was written."""
+        return "\n".join(list(self.lines))
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -107,6 +118,10 @@ class RunningCommand:
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+    def _is_being_read(self) -> bool:
+        assert self._reader is not None
+        return self._reader.is_alive()
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -30,13 +30,12 @@ from ourvidz_worker.ports import (
     Renewal,
 )
 from tests.support.memory import MemoryQueue, MemoryRedis
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from ourvidz_worker.ports import Pixels
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 10.0
 
 
 class Gate:
@@ -47,7 +46,7 @@ class Gate:
         self._opened = threading.Event()
 
     async def reached(self) -> None:
-        await eventually(self._reached.is_set, "arriving at the gate", seconds=PATIENCE_SECONDS)
+        await eventually(self._reached.is_set, "arriving at the gate")
 
     def open(self) -> None:
         self._opened.set()
@@ -60,7 +59,7 @@ class Gate:
     async def wait_here(self) -> None:
         """For tasks."""
         self._reached.set()
-        await eventually(self._opened.is_set, "opening the gate", seconds=PATIENCE_SECONDS)
+        await eventually(self._opened.is_set, "opening the gate")
 
 
 class Script:

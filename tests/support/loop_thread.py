@@ -22,11 +22,11 @@ class LoopThread:
         """Begin a coroutine on the loop; the result can be awaited on the caller's own loop."""
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
 
-    def run(self, coroutine: Coroutine[Any, Any, T], *, seconds: float = 60) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T], *, seconds: float = 180) -> T:
         """The coroutine's result, from the loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=seconds)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=60)
         self._loop.close()

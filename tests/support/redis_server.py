@@ -9,6 +9,7 @@ import tempfile
 from types import TracebackType
 from typing import Self
 
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 
@@ -21,7 +22,7 @@ class RedisServer:
         assert binary, "redis-server is not installed: run 'apt-get install -y redis-server' and repeat"
         self._binary = binary
         self._folder = tempfile.TemporaryDirectory(prefix="redis-")
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,7 +46,7 @@ class RedisServer:
     ) -> None:
         if self._process:
             self._process.kill()
-            self._process.wait(timeout=10)
+            self._process.wait()
         self._folder.cleanup()
 
     def _answers(self) -> bool:
@@ -57,9 +58,3 @@ class RedisServer:
                 return connection.recv(16).startswith(b"+PONG")
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

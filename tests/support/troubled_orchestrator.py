@@ -1,4 +1,7 @@
-"""The real orchestrator over troubled workers: `python -m tests.support.troubled_orchestrator`."""
+"""The real orchestrator over troubled workers: `python -m tests.support.troubled_orchestrator`.
+
+A worker that hangs has `HANG_SECONDS` to end by itself.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from ourvidz_worker.cli import orchestrate
 from ourvidz_worker.cli.main import main
 from ourvidz_worker.supervisor.child import ChildSpec
 
+HANG_SECONDS = 1.0
+
 
 def troubled(*, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> ChildSpec:
     family = argv[-1]
@@ -17,5 +22,5 @@ def troubled(*, name: str, argv: Sequence[str], environment: Mapping[str, str]) 
 
 
 if __name__ == "__main__":
-    with patch.object(orchestrate, "ChildSpec", troubled):
+    with patch.object(orchestrate, "ChildSpec", troubled), patch.object(orchestrate, "HANG_GRACE", HANG_SECONDS):
         sys.exit(main(["orchestrator"]))

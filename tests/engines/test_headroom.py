@@ -45,3 +45,7 @@ def test_weights_are_counted_in_the_dtype_they_are_held_in(tmp_path: Path) -> No
     assert loaded_bytes(tmp_path / "unet", "float16") == 210
     assert loaded_bytes(tmp_path / "unet" / "model.safetensors", "float32") == 420
     assert loaded_bytes(tmp_path, "bfloat16") == 210 + 56 + 1000
+    (tmp_path / "model_index.json").write_text("{}")
+    write_weights(tmp_path / "the_same_in_one_file.safetensors", {"a": (10, 10), "b": (5,)})
+    (tmp_path / "unet" / "model.bin").write_bytes(bytes(1000))
+    assert loaded_bytes(tmp_path, "bfloat16") == 210 + 56

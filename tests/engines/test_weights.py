@@ -338,6 +338,10 @@ def test_a_cache_entry_leads_to_its_snapshot(tmp_path: Path) -> None:
     write_text(tmp_path / "snapshots" / "new" / "config.json")
     write_text(tmp_path / "refs" / "main", "old")
     assert hub_snapshot(tmp_path) == tmp_path / "snapshots" / "old"
+    (tmp_path / "snapshots" / "old" / "config.json").unlink()
+    (tmp_path / "snapshots" / "old").rmdir()
+    (tmp_path / "refs" / "main").write_bytes(b"\xff\x00")
+    assert hub_snapshot(tmp_path) == tmp_path / "snapshots" / "new"
 
 
 def test_a_cache_entry_without_a_reference_leads_to_some_snapshot(tmp_path: Path) -> None:

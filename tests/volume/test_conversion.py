@@ -158,6 +158,14 @@ class TestFitting:
         assert prefer_copies(SDXL, models_dir) == SDXL
 
 
+def test_weights_beside_the_volume_have_their_copy_on_it(models_dir: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    shutil.copy(models_dir / SINGLE.path, elsewhere)
+    copy = only_copy(replace(SDXL, sdxl=replace(SINGLE, path=str(elsewhere))), models_dir)
+    assert copy.path == models_dir / "converted" / "sdxl-elsewhere-float16"
+    assert list(copy.manifest["files"]) == [str(elsewhere)]
+
+
 def test_a_folder_needs_no_copy(models_dir: Path) -> None:
     assert copies(replace(SDXL, sdxl=replace(SINGLE, path="config")), models_dir) == []
 

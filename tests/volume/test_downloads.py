@@ -79,6 +79,13 @@ def test_a_file_comes_whole_and_nothing_else_stays(server: HubServer, fetch: Fet
     assert heard[-1] == (len(CONTENT), len(CONTENT))
 
 
+def test_a_name_with_signs_of_a_url_is_asked_for_as_it_is(server: HubServer, final: Path) -> None:
+    server.files["org/name/resolve/abc/a%20b%23c%3Fd%25e.safetensors"] = CONTENT
+    with Hub(url=server.url) as hub:
+        hub.fetch(Download("org/name/resolve/abc/a b#c?d%e.safetensors", final), lambda done, total: None)
+    assert final.read_bytes() == CONTENT
+
+
 def test_a_connection_that_breaks_is_taken_up_where_it_ended(server: HubServer, fetch: Fetch, final: Path) -> None:
     server.breaks[ADDRESS] = [100_000, 300_000]
     fetch(bytes=len(CONTENT), sha256=SHA256)

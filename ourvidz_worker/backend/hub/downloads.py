@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
@@ -92,7 +93,7 @@ class Hub:
         etag = partial.etag
         headers = {} if etag is None else {"Range": f"bytes={partial.size}-", "If-Range": etag}
         try:
-            with self._http.stream("GET", f"{self._url}/{download.address}", headers=headers) as answer:
+            with self._http.stream("GET", f"{self._url}/{quote(download.address)}", headers=headers) as answer:
                 self._check_answer(download, answer)
                 total = _begin(download, partial, answer)
                 on_bytes(partial.size, total)

@@ -97,7 +97,8 @@ def _stamps(path: Path, models_dir: Path) -> Iterator[tuple[str, list[int]]]:
     """Size and time of each file: hashing gigabytes at each start would cost more than the copy saves."""
     for file in [path] if path.is_file() else _files(path):
         status = file.stat()
-        yield file.relative_to(models_dir).as_posix(), [status.st_size, status.st_mtime_ns]
+        name = file.relative_to(models_dir) if file.is_relative_to(models_dir) else file
+        yield name.as_posix(), [status.st_size, status.st_mtime_ns]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -90,7 +90,7 @@ def hub_snapshot(path: Path) -> Path:
     if not snapshots.is_dir():
         return path
     reference = path / "refs" / "main"
-    if reference.is_file() and (named := snapshots / reference.read_text().strip()).is_dir():
+    if reference.is_file() and (named := snapshots / _text(reference).strip()).is_dir():
         return named
     downloaded = [entry for entry in snapshots.iterdir() if entry.is_dir()]
     return max(downloaded, key=lambda entry: entry.stat().st_mtime, default=path)
@@ -293,6 +293,10 @@ def _document(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _absent(piece: Piece, path: Path) -> str:

@@ -30,6 +30,8 @@ _CURES = {
     "UPSTASH_REDIS_REST_TOKEN": "set it to the database's REST token",
 }
 
+QWEN_CURE = "set it to a long random text, like `openssl rand -hex 32` prints; whoever asks this worker must send it"
+
 _OBJECT_NAME = re.compile(r"\w+(\.\w+)*:\w+")
 _HEADER_VALUE = re.compile(r"[ -~]+")
 _UNREPEATED = (
@@ -188,6 +190,17 @@ class QwenSettings(VolumeSettings):
     def qwen_place(self) -> str:
         """Host and port that the language worker listens on."""
         return _place(self.qwen_host, self.qwen_port)
+
+    @property
+    def qwen_alone(self) -> bool:
+        """Whether the pod has the language worker alone, so that only others ask it."""
+        return set(self.workers) == {"qwen"}
+
+    def known_token(self) -> str:
+        """What whoever asks the language worker must send; raises `ConfigurationError` when nobody could know it."""
+        if self.qwen_token is None:
+            raise ConfigurationError(f"OURVIDZ_QWEN_TOKEN is not set: {QWEN_CURE}")
+        return self.qwen_token.get_secret_value()
 
     def restart_delay(self, worker: WorkerName) -> float:
         delays = {"sdxl": self.sdxl_restart_delay, "wan": self.wan_restart_delay, "qwen": self.qwen_restart_delay}

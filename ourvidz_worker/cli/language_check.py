@@ -9,7 +9,7 @@ from contextlib import closing
 from ourvidz_worker.backend.health import Finding, check_qwen
 from ourvidz_worker.backend.language.openai import OpenAILanguageModel
 from ourvidz_worker.errors import WorkerError
-from ourvidz_worker.settings import QwenSettings
+from ourvidz_worker.settings import QWEN_CURE, QwenSettings
 
 
 async def language_findings(settings: QwenSettings) -> list[Finding]:
@@ -49,6 +49,8 @@ async def _door(settings: QwenSettings, token: str | None) -> Finding:
 def _key(settings: QwenSettings) -> Finding:
     if settings.qwen_token is not None:
         return Finding(ok=True, sentence="OURVIDZ_QWEN_TOKEN is set")
+    if settings.qwen_alone:
+        return Finding(ok=False, sentence="OURVIDZ_QWEN_TOKEN is not set", cure=QWEN_CURE)
     return Finding(
         ok=True,
         sentence="OURVIDZ_QWEN_TOKEN is not set: the orchestrator draws one, which only its own workers know",

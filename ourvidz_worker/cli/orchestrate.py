@@ -52,10 +52,14 @@ async def _supervise(settings: QwenSettings, catalogue: Catalogue) -> int:
 
 
 def _shared_knowledge(settings: QwenSettings) -> Mapping[str, str]:
-    """Where the workers find the language worker beside them, and its token; an operator may name another one."""
+    """Where the workers find the language worker beside them, and its token; an operator may name another one.
+
+    Raises `ConfigurationError` for a language worker alone whose token nobody would know.
+    """
     if "qwen" not in settings.workers:
         return {}
-    token = settings.qwen_token.get_secret_value() if settings.qwen_token else secrets.token_urlsafe(32)
+    drawn = settings.qwen_token is None and not settings.qwen_alone
+    token = secrets.token_urlsafe(32) if drawn else settings.known_token()
     return {"OURVIDZ_QWEN_TOKEN": token, "OURVIDZ_ENHANCER_URL": settings.enhancer_url or settings.qwen_address}
 
 

@@ -38,12 +38,7 @@ from ourvidz_worker.settings import QwenSettings
 def run(_arguments: argparse.Namespace) -> int:
     channel = inherited_channel()
     settings = start_daemon("qwen", QwenSettings)
-    if settings.qwen_token is None:
-        raise ConfigurationError(
-            "OURVIDZ_QWEN_TOKEN is not set: set it to a long random text, like `openssl rand -hex 32` prints; "
-            "whoever asks this worker must send it"
-        )
-    return run_to_the_end(partial(_serve, settings, settings.qwen_token.get_secret_value(), channel))
+    return run_to_the_end(partial(_serve, settings, settings.known_token(), channel))
 
 
 async def _serve(settings: QwenSettings, token: str, channel: ControlChannel | None) -> int:

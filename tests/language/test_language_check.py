@@ -12,6 +12,8 @@ import respx
 
 from ourvidz_worker.backend.health import Finding
 from ourvidz_worker.cli.language_check import language_findings
+from ourvidz_worker.cli.orchestrate import _shared_knowledge
+from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.settings import QwenSettings
 
 
@@ -19,7 +21,7 @@ from ourvidz_worker.settings import QwenSettings
 def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A port that somebody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as door:
-        monkeypatch.setenv("OURVIDZ_WORKERS", "qwen")
+        monkeypatch.setenv("OURVIDZ_WORKERS", "wan,qwen")
         monkeypatch.setenv("OURVIDZ_QWEN_PORT", str(door.getsockname()[1]))
         yield door.getsockname()[1]
 
@@ -48,6 +50,20 @@ def test_a_pod_that_runs_already_is_no_problem(
         worker.post("/enhance").mock(return_value=httpx.Response(status, json={}))
         finding = door()
     assert (finding.ok, says in finding.sentence) == (ok, True)
+
+
+def test_a_language_worker_alone_has_a_token_that_others_know(
+    monkeypatch: pytest.MonkeyPatch, respx_mock: respx.MockRouter
+) -> None:
+    monkeypatch.setenv("OURVIDZ_WORKERS", "qwen")
+    monkeypatch.setenv("OURVIDZ_QWEN_HOST", "192.0.2.7")
+    respx_mock.get(path="/health").mock(side_effect=httpx.ConnectError("unreachable"))
+    _door, token = asyncio.run(language_findings(QwenSettings()))
+    assert (token.ok, token.sentence) == (False, "OURVIDZ_QWEN_TOKEN is not set")
+    with pytest.raises(ConfigurationError, match="OURVIDZ_QWEN_TOKEN is not set: set it to a long random text"):
+        _shared_knowledge(QwenSettings())
+    monkeypatch.setenv("OURVIDZ_WORKERS", "wan,qwen")
+    assert len(_shared_knowledge(QwenSettings())["OURVIDZ_QWEN_TOKEN"]) > 30
 
 
 def test_a_stranger_s_port_is_a_problem_with_its_cure(taken: int, respx_mock: respx.MockRouter) -> None:

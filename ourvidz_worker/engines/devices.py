@@ -56,8 +56,7 @@ def classified_errors(engine: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(
-            f"the card's memory does not suffice for this job in {engine}; ask for a smaller size, or end what else "
-            "runs on the card"
+            f"the card's memory does not suffice for {engine}; ask for a smaller size, or end what else runs there"
         ) from error
     except RuntimeError as error:
         if not is_poisoned(error):

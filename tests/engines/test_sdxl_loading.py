@@ -23,7 +23,7 @@ from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.engines.volume.kinds import tensors_of
 from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.engines.volume.safetensors_header import read_tensors
-from ourvidz_worker.errors import ConfigurationError, OutOfMemory
+from ourvidz_worker.errors import ConfigurationError, OutOfMemory, PoisonedContext
 from ourvidz_worker.ports import GenerationRequest
 from tests.engines.single_file import write_single_file, write_single_vae
 
@@ -228,6 +228,26 @@ def test_a_pickle_beside_the_configuration_is_never_opened(
     with pytest.raises(ConfigurationError, match="cannot be loaded"):
         load_sdxl(replace(SINGLE, path="pickled"), models_dir)
     assert opened == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
+        (RuntimeError("CUDA error: device-side assert triggered"), PoisonedContext),
+    ],
+)
+def test_what_the_card_refuses_while_the_weights_are_loaded_is_no_damage(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
+) -> None:
+    """A configuration that is wrong ends a worker for good; these are worth another start."""
+
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr(AutoencoderKL, "to", refuse)
+    with pytest.raises(expected, match="SDXL"):
+        load_sdxl(SINGLE, models_dir)
 
 
 def test_a_device_that_is_not_there_is_a_clear_error(models_dir: Path) -> None:

@@ -24,7 +24,6 @@ from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.fitting import fit
 from ourvidz_worker.engines.steering import Repainting
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
-from ourvidz_worker.engines.volume.model_config import ModelsConfig
 from ourvidz_worker.engines.wan import loading
 from ourvidz_worker.engines.wan.conditions import Conditions, fitted
 from ourvidz_worker.engines.wan.engine import WanEngine
@@ -424,25 +423,6 @@ def test_without_vace_what_cannot_be_done_is_refused_with_what_can(
     ) as caught:
         generated(without_vace, request)
     assert caught.value.field == field
-
-
-def test_every_way_works_in_the_precisions_that_a_pod_computes_in(
-    engine: WanEngine,
-    without_vace: WanEngine,
-    cache_dir: Path,
-    make_request: MakeRequest,
-    models: ModelsConfig,
-) -> None:
-    pod = replace(MODELS.wan, dtype=models.wan.dtype, vae_dtype=models.wan.vae_dtype)
-    half = WanEngine(pod, cache_dir, lambda: None, "static")
-    assert half._ready().from_noise.transformer.dtype == torch.bfloat16
-    start, style = reference("start"), reference("style")
-    pictures = [(half, engine, make_request("video_fast", references=(start, style)))]
-    half_without = WanEngine(replace(pod, vace=None), cache_dir, lambda: None, "static")
-    pictures.append((half_without, without_vace, make_request("video_fast", references=(start,))))
-    for one, other, request in pictures:
-        difference = generated(one, request).frames.astype(int) - generated(other, request).frames
-        assert np.abs(difference).mean() < 2
 
 
 def test_vace_weights_that_come_later_are_used(cache_dir: Path, tmp_path: Path, make_request: MakeRequest) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
-from ourvidz_worker.engines.devices import device_named, dtype_named
+from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
 from ourvidz_worker.engines.headroom import require_headroom
 from ourvidz_worker.engines.unloadable import unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
@@ -23,9 +23,10 @@ def load_sdxl(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipeline:
     path = models_dir / model.path
     try:
         require_headroom(device, _needed_bytes(model, models_dir), "SDXL")
-        pipe = _from_file(model, models_dir) if path.suffix == ".safetensors" else _from_folder(model, models_dir)
-        pipe.vae.to(dtype=dtype_named(model.vae_dtype))
-        pipe.to(device)
+        with classified_errors("SDXL"):
+            pipe = _from_file(model, models_dir) if path.suffix == ".safetensors" else _from_folder(model, models_dir)
+            pipe.vae.to(dtype=dtype_named(model.vae_dtype))
+            pipe.to(device)
     except WorkerError:
         raise
     except Exception as error:

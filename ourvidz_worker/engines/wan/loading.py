@@ -11,7 +11,7 @@ from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from diffusers.video_processor import VideoProcessor
 from transformers import AutoTokenizer
 
-from ourvidz_worker.engines.devices import device_named, dtype_named
+from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
 from ourvidz_worker.engines.headroom import require_headroom
 from ourvidz_worker.engines.unloadable import unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
@@ -36,8 +36,9 @@ def load_wan(model: WanModel, models_dir: Path) -> WanPipeline:
     try:
         if device.type == "cuda":
             require_headroom(device, loaded_bytes(path, model.dtype), "WAN")
-        pipe = load(model, models_dir)
-        pipe.to(device)
+        with classified_errors("WAN"):
+            pipe = load(model, models_dir)
+            pipe.to(device)
     except WorkerError:
         raise
     except Exception as error:

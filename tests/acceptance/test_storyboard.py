@@ -127,7 +127,7 @@ class TestQueueing:
         code, output, errors = submit(file, "--wait", "--timeout", "0.01")
         assert code == 1
         assert output.rstrip().endswith("queued")
-        assert errors == "1 job: 1 queued\n"
+        assert errors == "1 job: 1 queued\n1 of 1 not over after 0.01 s; what was queued goes on\n"
         last_payload(product, "wan_queue")
 
     def test_scenes_can_be_enhanced(self, product: Product, submit: Submit, file: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ourvidz_worker.cli.chosen import chosen_catalogue
 from ourvidz_worker.cli.main import INTERRUPTED, USAGE_EXIT
-from ourvidz_worker.cli.plain import printable
+from ourvidz_worker.cli.plain import FINAL, printable
 from ourvidz_worker.cli.submit.following import ProgressLine, follow
 from ourvidz_worker.cli.submit.orders import (
     NotOrdered,
@@ -137,6 +137,8 @@ async def _wait(queued: Mapping[str, Submission], product: Product, seconds: flo
             raise ProductRefused(f"what was queued cannot be looked at: {error}") from error
     for job_id, row in rows.items():
         queued[job_id].job = row
+    if going := sum(row["status"] not in FINAL for row in rows.values()):
+        _complain(f"{going} of {len(rows)} not over after {seconds:g} s; what was queued goes on")
 
 
 def _tell(submissions: Sequence[Submission], *, as_json: bool) -> None:

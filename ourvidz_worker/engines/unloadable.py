@@ -1,9 +1,11 @@
-"""What a model library says about weights that it cannot load, as one sentence about their place."""
+"""Weights that a model library cannot load, or would load in part, as one sentence about their place."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from ourvidz_worker.engines.volume.kinds import tensors_of
 from ourvidz_worker.errors import ConfigurationError
 
 
@@ -16,3 +18,17 @@ def unloadable(what: str, path: Path, error: Exception) -> ConfigurationError:
         reason = f"{type(error).__name__}: {said}"
     cure = "see `ourvidz-worker models verify --full`, or copy them again"
     return ConfigurationError(f"{what} weights at {path} cannot be loaded ({reason}); {cure}")
+
+
+def require_whole_text_encoders(pipe: Any, folder: Path) -> None:
+    """Of a Diffusers folder: for what its files lack transformers would draw lots, and only log it.
+
+    Raises `ConfigurationError`. Tensors are counted, for their names differ between versions of the library.
+    """
+    for part in ("text_encoder", "text_encoder_2"):
+        if part in pipe.components:
+            needed, held = sum(1 for _ in pipe.components[part].parameters()), len(tensors_of(folder / part))
+            if held < needed:
+                raise ConfigurationError(
+                    f"{folder / part} lacks {needed - held} of the {needed} tensors of its model; copy it again"
+                )

@@ -206,6 +206,17 @@ def test_a_tensor_that_no_file_holds_is_a_sentence(folder: Path, models_dir: Pat
         load_sdxl(replace(SINGLE, path=path), models_dir)
 
 
+def test_a_text_encoder_is_never_filled_with_random_weights(folder: Path, models_dir: Path) -> None:
+    shutil.copytree(folder, models_dir / "random")
+    path = models_dir / "random" / "text_encoder" / "model.safetensors"
+    weights = load_file(path)
+    del weights[next(name for name in weights if name.endswith("final_layer_norm.weight"))]
+    save_file(weights, path, metadata={"format": "pt"})
+    problem = r"random/text_encoder lacks 1 of the \d+ tensors of its model; copy it again"
+    with pytest.raises(ConfigurationError, match=problem):
+        load_sdxl(replace(SINGLE, path="random"), models_dir)
+
+
 def test_weights_of_another_size_are_one_line(models_dir: Path) -> None:
     weights = load_file(models_dir / "model.safetensors")
     weights["model.diffusion_model.input_blocks.0.0.weight"] = torch.zeros(9, 4, 3, 3)

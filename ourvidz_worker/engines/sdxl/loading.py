@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
 from ourvidz_worker.engines.headroom import require_headroom
-from ourvidz_worker.engines.unloadable import unloadable
+from ourvidz_worker.engines.unloadable import require_whole_text_encoders, unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.errors import ConfigurationError, WorkerError
@@ -53,7 +53,7 @@ def _from_file(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipeline:
 
 
 def _from_folder(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipeline:
-    return StableDiffusionXLPipeline.from_pretrained(
+    pipe = StableDiffusionXLPipeline.from_pretrained(
         str(models_dir / model.path),
         dtype={"default": dtype_named(model.dtype), "vae": dtype_named(model.vae_dtype)},
         add_watermarker=False,
@@ -61,6 +61,8 @@ def _from_folder(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipelin
         use_safetensors=True,
         **_own_vae(model, models_dir),
     )
+    require_whole_text_encoders(pipe, models_dir / model.path)
+    return pipe
 
 
 def _own_vae(model: SdxlModel, models_dir: Path) -> dict[str, AutoencoderKL]:

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
 from ourvidz_worker.engines.headroom import require_headroom
-from ourvidz_worker.engines.unloadable import unloadable
+from ourvidz_worker.engines.unloadable import require_whole_text_encoders, unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import components, layouts
@@ -48,12 +48,14 @@ def load_wan(model: WanModel, models_dir: Path) -> WanPipeline:
 
 
 def _from_diffusers(model: WanModel, models_dir: Path) -> WanPipeline:
-    return WanPipeline.from_pretrained(
+    pipe = WanPipeline.from_pretrained(
         str(models_dir / model.path),
         dtype={"default": dtype_named(model.dtype), "vae": dtype_named(model.vae_dtype)},
         local_files_only=True,
         use_safetensors=True,
     )
+    require_whole_text_encoders(pipe, models_dir / model.path)
+    return pipe
 
 
 def _from_original(model: WanModel, models_dir: Path) -> WanPipeline:

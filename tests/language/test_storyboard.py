@@ -127,7 +127,7 @@ async def test_a_script_becomes_scenes_and_jobs(catalogue: Catalogue) -> None:
     assert "Make 1 to 12 scenes" in asked.messages[0]["content"]
     assert "at most 5 seconds" in asked.messages[0]["content"]
     assert asked.messages[1]["content"] == SCRIPT
-    assert asked.max_new_tokens == 12 * 64
+    assert asked.max_new_tokens == 2 * 12 * 64
     assert [one.title for one in made.scenes] == ["Dawn", "Dusk"]
     assert (made.attempts, made.template, made.language, made.seed) == (1, "storyboard", "en", 7)
     assert made.jobs()[1] == {
@@ -152,6 +152,7 @@ async def test_a_wrong_answer_is_asked_for_again_with_what_was_wrong(catalogue: 
     assert made.attempts == 2
     first, second = model.asked
     assert "Make exactly 1 scene," in first.messages[0]["content"]
+    assert first.max_new_tokens == 2 * 64
     assert second.messages[:2] == first.messages
     assert second.messages[2] == {"role": "assistant", "content": wrong}
     assert "cannot be used" in second.messages[3]["content"]

@@ -28,6 +28,7 @@ from ourvidz_worker.runtime.language.templates import Templates
 from ourvidz_worker.runtime.language.warm_model import WarmModel
 
 TRIES = 2
+PROMPTS_PER_SCENE = 2  # in tokens: a second language, the names of the keys, camera and notes take as much again
 _SEED_LIMIT = 2**31
 
 
@@ -94,8 +95,9 @@ class Director:
         )
 
     async def _answer(self, messages: list[Message], seed: int, script: Script, deadline: Deadline) -> str:
-        """Each scene may take as many tokens as a rewritten prompt; JSON without an end shows by itself."""
-        saying = self._model.say(messages, seed=seed, deadline=deadline, prompts=script.scenes or MAX_SCENES)
+        """JSON without an end shows by itself."""
+        prompts = PROMPTS_PER_SCENE * (script.scenes or MAX_SCENES)
+        saying = self._model.say(messages, seed=seed, deadline=deadline, prompts=prompts)
         said = ""
         async with aclosing(saying) as pieces:
             with suppress(AnswerCutOff):

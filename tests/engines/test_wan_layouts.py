@@ -308,3 +308,5 @@ def test_what_is_no_vace_model_fails_the_job_and_not_the_worker(spoilt: Path) ->
     )
     (vace / layouts.TRANSFORMER).unlink()
     assert refused("diffusers/vace").startswith(f"{vace / layouts.TRANSFORMER} is missing ([wan] vace")
+    with pytest.raises(AdapterUnusable, match=r"\[wan\] config is missing in models\.toml"):
+        load_vace(replace(ORIGINAL, config=None), spoilt)

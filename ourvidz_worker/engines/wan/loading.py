@@ -81,18 +81,24 @@ def _from_original(model: WanModel, models_dir: Path) -> WanPipeline:
 def load_vace(model: WanModel, models_dir: Path) -> WanVACETransformer3DModel:
     """VACE's transformer on its device.
 
-    Raises `AdapterUnusable` when what lies there is damaged or no VACE model, and `OutOfMemory` as `load_wan`.
+    Raises `AdapterUnusable` when what lies there is damaged, no VACE model or too large for the card, and
+    `OutOfMemory` as `load_wan`.
     """
     device = device_named(model.device)
-    component, files = _vace(model, models_dir)
     try:
-        transformer = component.load(files, dtype_named(model.dtype))
-    except ConfigurationError as error:
+        component, files = _vace(model, models_dir)
+        transformer = _vace_transformer(component, files, model.dtype)
+        require_headroom(device, transformer.get_memory_footprint(), "WAN's VACE")
+    except ConfigurationError as error:  # jobs that do without it go on
         raise AdapterUnusable(str(error)) from error
+    return transformer.to(device)
+
+
+def _vace_transformer(component: Component, files: Files, dtype: str) -> WanVACETransformer3DModel:
+    try:
+        return component.load(files, dtype_named(dtype))
     except (OSError, ValueError, TypeError) as error:  # what a configuration that is none leads to
         raise AdapterUnusable(f"{files.place} cannot be loaded: {type(error).__name__}: {error}") from error
-    require_headroom(device, transformer.get_memory_footprint(), "WAN's VACE")
-    return transformer.to(device)
 
 
 def has_vace(model: WanModel, models_dir: Path) -> bool:

@@ -16,6 +16,7 @@ from tests.policy.disguises import DISGUISES, LONG_TERMS, SLIPS, TERMS
 
 HERE = Path(__file__).parent
 RULES = HERE.parent.parent / "configs" / "policy"
+HELDOUT = ("heldout", "heldout_later", "heldout_third", "heldout_fourth")
 _MODELS = {"everywhere": (True, False), "adult_capable": (True,), "not_adult_capable": (False,)}
 _MINOR_AGES, _ADULT_AGES = (4, 9, 13, 17), (21, 34, 58)
 
@@ -64,9 +65,9 @@ def passes() -> list[Decision]:
     return [*itertools.chain.from_iterable(kept), *_aged("adult", _ADULT_AGES, refused=False)]
 
 
-def heldout(name: str = "heldout.toml") -> list[Decision]:
-    """Prompts written before anyone looked at how the rules decide them."""
-    file = _read(name)
+def heldout(name: str) -> list[Decision]:
+    """Prompts written before anyone looked at how the rules decide them; `name` is one of `HELDOUT`."""
+    file = _read(f"{name}.toml")
     return [
         *_decisions("heldout.refusals", file["refusals"], refused=True),
         *_decisions("heldout.passes", file["passes"], refused=False),

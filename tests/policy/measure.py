@@ -47,8 +47,7 @@ def measured() -> dict[str, Any]:
     groups = {
         "refusals": corpus.refusals(),
         "passes": corpus.passes(),
-        "heldout": corpus.heldout(),
-        "heldout_later": corpus.heldout("heldout_later.toml"),
+        **{name: corpus.heldout(name) for name in corpus.HELDOUT},
     }
     long_prompt = (TYPICAL * LONGEST)[:LONGEST]
     return {

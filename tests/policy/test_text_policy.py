@@ -95,10 +95,44 @@ def test_a_count_tag_is_adult_where_a_tag_of_its_own_says_so(prompt: str, refuse
     assert refuses(prompt, adult_capable=True) is refused
 
 
-def test_a_year_of_birth_is_an_age_by_the_year_that_it_is() -> None:
-    year = datetime.now(tz=UTC).year
-    assert refuses(f"nude, born in {year - 17}", adult_capable=False)
-    assert not refuses(f"nude, born in {year - 20}", adult_capable=False)
+@pytest.mark.parametrize(
+    ("phrase", "ahead"),
+    [
+        ("born in {}", 0),
+        ("born on June 5, {}", 0),
+        ("date of birth 04/05/{}", 0),
+        ("เกิดปี {}", 543),
+        ("متولد {}", -621),
+        ("平成{}年生まれ", -1988),
+        ("{:02}년생", -2000),
+    ],
+)
+def test_a_year_of_birth_is_an_age_by_the_year_that_it_is(phrase: str, ahead: int) -> None:
+    year = datetime.now(tz=UTC).year + ahead
+    assert refuses(f"nude, {phrase.format(year - 7)}", adult_capable=False)
+    assert not refuses(f"nude, {phrase.format(year - 20)}", adult_capable=False)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "refused"),
+    [
+        ("nude couple, 13 years of marriage", False),
+        ("nude, for 13 years old", True),
+        ("nude, 13 years of marriage, 13 years old", True),
+        ("nude, preschool", True),
+        ("nude woman, 30 years old, preschool teacher", False),
+        ("a preschool, empty", False),
+        ("nude, girl 2024", True),
+    ],
+)
+def test_what_is_no_age_and_where_only_children_are(prompt: str, refused: bool) -> None:  # noqa: FBT001
+    assert refuses(prompt, adult_capable=True) is refused
+
+
+def test_an_age_in_words_says_which_language_it_is() -> None:
+    assert refuses("nu, 15 ans", adult_capable=False)  # a word that other languages have too
+    assert not refuses("nu, 35 ans", adult_capable=False)
+    assert not refuses("nu metal band", adult_capable=True)
 
 
 @given(st.text(st.characters(), max_size=300), st.booleans())
@@ -149,6 +183,9 @@ def test_invisible_characters_and_marks_inside_a_term_hide_nothing(marks: list[s
         "son.",
         "\ufdfa",
         "ǝ",
+        "平成",
+        "13 years of ",
+        "baby bear ",
     ],
 )
 def test_a_long_prompt_takes_work_in_proportion_to_its_length(unit: str) -> None:

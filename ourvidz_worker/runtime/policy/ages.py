@@ -17,6 +17,10 @@ _YOUNGEST_ALONE = 3  # a lone 1 or 2 counts or weighs something
 _UNITS = {"months": 12, "maybe_months": 12, "weeks": 52, "days": 365}  # in a year
 _LAST_GRADE = 13
 _LONGEST_LIFE = 120
+_CENTURY = 100
+# Years in which living people were born, by other calendars, and how far these are ahead: Thailand's and Iran's.
+_CALENDARS = ((2440, 2640, 543), (1280, 1480, -621))
+_BIRTHS = ("born", "cohort")
 _MAYBE = ("maybe_years", "maybe_months", "maybe_grades", "under")  # what may be of something else than a person
 _THING_BEFORE = 2  # "parmigiano di 24 mesi"
 _THING_AFTER = 3  # "15 year old single malt"
@@ -31,8 +35,13 @@ class Ages:
         self._things, self._stops = rules.helpers["things"], rules.helpers["stops"]
         self._measures, self._about = rules.helpers["measures"], rules.helpers["about"]
 
-    def meanings(self, words: Sequence[Word], keys: Sequence[Keys]) -> Iterator[Meaning]:
+    def meanings(self, words: Sequence[Word], keys: Sequence[Keys]) -> list[Meaning]:
         """The ages in `words`, as `adult`, `minor` or what else they say; `thing_age` if they are not of a person."""
+        stated = list(self._stated(words, keys))
+        elapsed = [age for age in stated if age.kind == "elapsed"]
+        return [age for age in stated if not any(age.is_within(span) for span in elapsed)]
+
+    def _stated(self, words: Sequence[Word], keys: Sequence[Keys]) -> Iterator[Meaning]:
         items = self._numbers.items(words, keys)
         item_keys = [item.keys for item in items]
         for index, item in enumerate(items):
@@ -40,20 +49,21 @@ class Ages:
                 yield Meaning("young", item.first, item.last, is_age=True)
             for end, phrase in self._phrases.at(item_keys, index):
                 span = items[index:end]
-                if item.number is None and words[item.first].clause != words[span[-1].first].clause:
-                    continue  # "1girl, 3 cats"
                 numbers = [
                     i.number
                     for i in span
                     if i.number is not None and (not i.languages or phrase.language in i.languages)
                 ]
+                is_date = len(numbers) > 1 and phrase.kind in _BIRTHS  # "born June 5, 2013"
+                if item.number is None and not is_date and words[item.first].clause != words[span[-1].first].clause:
+                    continue  # "1girl, 3 cats"
                 meanings = {meaning for number in numbers for meaning in _meanings_of_age(phrase.kind, number)}
                 if end < len(items) and items[end].text in self._measures:
                     continue
                 if meanings and self._is_of_thing(items, index, end):
                     meanings.add("thing_age")
                 for meaning in meanings:
-                    yield Meaning(meaning, span[0].first, span[-1].last, is_age=True)
+                    yield Meaning(meaning, span[0].first, span[-1].last, is_age=True, language=phrase.language)
 
     def _is_of_thing(self, items: Sequence[Item], first: int, last: int) -> bool:
         """A whisky, a tree or a car right before or after an age."""
@@ -83,18 +93,27 @@ def _meanings_of_age(kind: str, value: float) -> tuple[str, ...]:
             is_minor, is_adult = value <= _ADULT_AGE, False
         case "over":
             is_minor, is_adult = False, value >= _ADULT_AGE
-        case "counted":
-            return ("counted",)
+        case "counted" | "elapsed":
+            return (kind,)
         case _:
             age = _years(kind, value)
-            is_minor, is_adult = age is not None and age < _ADULT_AGE, age is not None and age >= _ADULT_AGE
+            is_minor = age is not None and age < _ADULT_AGE
+            is_adult = age is not None and _ADULT_AGE <= age <= _LONGEST_LIFE
     if is_minor:
         return ("young", "setting") if kind in _MAYBE else ("minor",)
     return ("adult",) if is_adult else ()
 
 
 def _years(kind: str, value: float) -> float | None:
-    if kind == "born":
-        age = datetime.now(tz=UTC).year - value - 1  # before this year's birthday
+    if kind in _BIRTHS:
+        this_year = datetime.now(tz=UTC).year
+        age = this_year - _birth_year(kind, value, this_year) - 1  # before this year's birthday
         return age if -1 <= age <= _LONGEST_LIFE else None
     return value // _UNITS.get(kind, 1)
+
+
+def _birth_year(kind: str, value: float, this_year: int) -> float:
+    """The year of the common era; a `cohort` of two digits is the last one that was so."""
+    if kind == "cohort" and value < _CENTURY:
+        return this_year - (this_year - value) % _CENTURY
+    return value - next((ahead for first, last, ahead in _CALENDARS if first <= value <= last), 0)

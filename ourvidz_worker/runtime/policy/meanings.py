@@ -12,12 +12,16 @@ _YOUTH_BEFORE = 2  # how far an adjective may stand before its noun: "little blo
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What the words from `first` up to, not including, `last` mean."""
+    """What the words from `first` up to, not including, `last` mean; the `language` of an age in words."""
 
     kind: str
     first: int
     last: int
     is_age: bool = False
+    language: int | None = None
+
+    def is_within(self, other: Meaning) -> bool:
+        return other.first <= self.first and self.last <= other.last
 
 
 def outside(meanings: Iterable[Meaning], covers: Iterable[Meaning]) -> list[Meaning]:

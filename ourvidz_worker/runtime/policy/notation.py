@@ -21,11 +21,12 @@ _WEIGHT = re.compile(
     """,
     re.VERBOSE,
 )
+_LIKE_C = re.compile("\\u03f2|\\u03c2(?=\\w)|(?<=[A-Za-z])\\u03c2")  # sigmas; Greek has the final one before no letter
 _TURNED = str.maketrans(
-    "\u0250q\u0254p\u01dd\u025f\u0183\u0265\u1d09\u027e\u029el\u026fuodb\u0279s\u0287n\u028c\u028dx\u028ez",
-    "abcdefghijklmnopqrstuvwxyz",
+    "\u0250q\u0254p\u01dd\u025f\u0183\u0265\u1d09\u027e\u029el\u026fuodb\u0279s\u0287n\u028c\u028dx\u028ez\u0131\u05df\u0285\u017f\u2200",
+    "abcdefghijklmnopqrstuvwxyzillja",
 )
-_ONLY_TURNED = re.compile("[\u0250\u01dd\u0183\u1d09\u027e\u026f\u0279\u0287\u028d\u028e]")
+_ONLY_TURNED = re.compile("[\u0250\u0254\u01dd\u025f\u0183\u0265\u029e\u1d09\u027e\u026f\u0279\u0287\u028d\u028e]")
 _CAPITAL_I = re.compile("(?<=[a-z])I(?=[a-z])|\\bI(?=[a-z]{2})")  # drawn like a small l
 _MARKS = re.compile(r"[()\[\]{}\\\"`*|]")
 
@@ -33,11 +34,14 @@ _MARKS = re.compile(r"[()\[\]{}\\\"`*|]")
 def versions(text: str) -> Iterator[str]:
     """The text, what its escapes stand for, and the same without markup, as far as they differ.
 
-    Where there are turned letters, the text upright as well, and where a capital I stands in a word, the text with l.
+    Where there are turned letters, the text upright as well, and where a capital I or a final sigma stands in a word,
+    the text with l or c.
     """
     yield text
     if _CAPITAL_I.search(text):
         yield _CAPITAL_I.sub("l", text)
+    if not text.isascii() and _LIKE_C.search(text):
+        yield _LIKE_C.sub("c", text)
     if _ONLY_TURNED.search(text):
         yield text.lower().translate(_TURNED)[::-1]
     decoded = _decoded(text)

@@ -12,6 +12,7 @@ from ourvidz_worker.runtime.policy.words import Word
 
 _OLDEST = 120  # above it a difference is of years or prices, not of ages
 _FIRST_YEAR = 1900
+_LAST_DAY = 31
 _MOST_DIGITS = 9
 _TEN, _HUNDRED = 10, 100
 _PAIR = 2
@@ -39,7 +40,7 @@ class Numbers:
 
     def __init__(self, rules: Rules) -> None:
         self._words, self._operators = rules.numbers, rules.operators
-        self._factors, self._units = rules.factors, rules.units
+        self._factors, self._units, self._eras = rules.factors, rules.units, rules.eras
         self._joiners = rules.helpers["joiners"]
 
     def items(self, words: Sequence[Word], keys: Sequence[Keys]) -> list[Item]:
@@ -48,7 +49,9 @@ class Numbers:
         items: list[Item] = []
         index = 0
         while index < len(texts):
-            items.append(self._reckoned(texts, keys, index) or Item(texts[index], keys[index], index, index + 1))
+            may_be_number = keys[index] or texts[index][0].isdecimal()
+            number = self._reckoned(texts, keys, index) if may_be_number else None
+            items.append(number or Item(texts[index], keys[index], index, index + 1))
             index = items[-1].last
         return items
 
@@ -80,7 +83,7 @@ class Numbers:
         value = (_value(number) if number else 1.0) * factor * (unit or 1.0)
         return Item(
             "#",
-            (*_NUMBER, *texts[last:end]),
+            (*(number.keys if number else _NUMBER), *texts[last:end]),
             first,
             end,
             value,
@@ -89,6 +92,14 @@ class Numbers:
         )
 
     def _number(self, texts: Sequence[str], keys: Sequence[Keys], first: int) -> Item | None:
+        """A number, or the year of an era: Heisei 25."""
+        start, before = max(self._eras.at(keys, first), default=(first, 0))
+        number = self._plain_number(texts, keys, start) if start < len(texts) else None
+        if start == first or number is None:
+            return number
+        return Item("#", _NUMBER, first, number.last, before + _value(number))
+
+    def _plain_number(self, texts: Sequence[str], keys: Sequence[Keys], first: int) -> Item | None:
         """Digits, or number words from the largest down: "twenty five", "quarenta e cinco"."""
         if texts[first][0].isdecimal():
             return Item("#", _NUMBER, first, first + 1, _digits(texts[first]))
@@ -104,7 +115,10 @@ class Numbers:
             if value % unit or not 0 < smaller < unit:
                 break
             last, value = end, value + smaller
-        return Item("#", _NUMBER, first, last, value, languages=frozenset() if None in spoken else languages)
+        if None in spoken:
+            return Item("#", _NUMBER, first, last, value)
+        itself = keys[first] if last == first + 1 else ()  # "on" is ten in Turkish, and a word in "born on"
+        return Item("#", (*_NUMBER, *itself), first, last, value, languages=languages)
 
     def _number_word(self, keys: Sequence[Keys], first: int) -> tuple[int, int]:
         return max(((end, word.value) for end, word in self._words.at(keys, first)), default=(first, 0))
@@ -124,7 +138,12 @@ def _digits(text: str) -> float:
 
 
 def _calculated(operator: str, left: float, right: float) -> float | None:
-    """What the operator makes of two numbers, the lower end for a range; None if they are of no age."""
+    """What the operator makes of two numbers, the lower end for a range; None if they are of no age.
+
+    Of a date such as 5/2013 the year counts.
+    """
+    if operator == "range" and min(left, right) <= _LAST_DAY and max(left, right) >= _FIRST_YEAR:
+        return max(left, right)
     if operator == "range" or (operator == "minus" and left < right):  # an ascending "18-25"
         return min(left, right)
     if operator == "from":  # "3 short of 18"

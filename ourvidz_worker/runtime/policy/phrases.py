@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Generic, TypeVar
 
 from ourvidz_worker.runtime.policy.spelling import Spelling
-from ourvidz_worker.runtime.policy.words import stems_of, words_of
+from ourvidz_worker.runtime.policy.words import kind_of, stems_of, words_of
 
 T = TypeVar("T")
 Pattern = tuple[str, ...]
@@ -38,6 +38,7 @@ class Lexicon:
         self.words: set[str] = set()
         self._lengths: dict[str, list[int]] = defaultdict(list)
         self._particles = {} if particles is None else particles
+        self._groups: dict[str, str] = {}
         self.keys = lru_cache(maxsize=_REMEMBERED)(self._keys)
         for word in words:
             self.add(word)
@@ -51,15 +52,21 @@ class Lexicon:
             lengths.append(length)
             lengths.sort()
 
+    def join(self, word: str, group: str) -> None:
+        """Let phrases find `word` under `@group`."""
+        self.add(word)
+        self._groups[word] = f"@{group}"
+
     def __contains__(self, text: object) -> bool:
         return isinstance(text, str) and bool(self.keys(text))
 
     def _keys(self, text: str) -> Keys:
-        """The entries that `text` is found under: itself, its stems, and the words that it is a form of."""
+        """The entries that `text` is found under: itself, its group, its stems, and the words that it is a form of."""
         itself = (text,) if text in self.words else ()
+        group = (self._groups[text],) if text in self._groups else ()
         lengths = self._lengths.get(text[:_PREFIX], ())
         stems = (stem for stem in stems_of(text, lengths) if stem in self.words)
-        return (*itself, *stems, *(() if text.isascii() else self._bare(text)))
+        return (*itself, *group, *stems, *(() if text.isascii() else self._bare(text)))
 
     def _bare(self, text: str) -> Iterator[str]:
         for start, end in itertools.product(range(_LONGEST_PARTICLE + 1), repeat=2):
@@ -86,8 +93,10 @@ class Phrases(Generic[T]):
 
     def add(self, pattern: Pattern, label: T) -> None:
         node = self._root
+        known = self._lexicon.words
         for word in pattern:
-            self._lexicon.add(word)
+            if word not in known:
+                self._lexicon.add(word)
             node = node.following.setdefault(word, _Node())
         node.labels.append(label)
         self._patterns.append((pattern, label))
@@ -107,13 +116,14 @@ class Phrases(Generic[T]):
 
 
 def patterns_of(phrases: Iterable[str], spelling: Spelling) -> Iterator[Pattern]:
-    """Each phrase, folded as prompts are: `a|b` in it stands for two phrases, `#` for a number.
+    """Each phrase, folded as prompts are: `a|b` in it stands for two phrases, `#` for a number, `@group` for its words.
 
     Raises `ValueError` naming a phrase of which nothing is left.
     """
     for phrase in phrases:
-        for parts in itertools.product(*(part.split("|") for part in phrase.split())):
-            pattern = tuple(itertools.chain.from_iterable(_words_of_part(part, spelling) for part in parts))
+        choices = [[_words_of_part(part, spelling) for part in parts.split("|")] for parts in phrase.split()]
+        for words in itertools.product(*choices):
+            pattern = words[0] if len(words) == 1 else tuple(itertools.chain.from_iterable(words))
             if not pattern:
                 raise ValueError(f"the policy phrase {phrase!r} has no letter in it; remove it")
             yield pattern
@@ -121,15 +131,26 @@ def patterns_of(phrases: Iterable[str], spelling: Spelling) -> Iterator[Pattern]
 
 @lru_cache(maxsize=_REMEMBERED)
 def _words_of_part(part: str, spelling: Spelling) -> tuple[str, ...]:
-    if part.isascii() and part.isalpha():
+    if part.isascii() and (part.isalpha() or part[0] == "@"):
         return (part.lower(),)
     words: list[str] = []
     for piece in filter(None, re.split("([#+/~<>-])", part)):
         if piece in "#+/~<>-":
             words.append(piece)
             continue
-        texts = [word.text for word in words_of(spelling.fold(piece))]
+        texts = _texts_of(spelling.fold(piece))
         if piece.endswith("*") and texts:
             texts[-1] += "*"
         words += texts
     return tuple(words)
+
+
+def _texts_of(folded: str) -> list[str]:
+    """What `words_of` finds, at once where all characters are of one kind: most phrases are."""
+    match list({kind_of(character) for character in folded}):
+        case ["letters"]:
+            return [folded]
+        case ["sign"]:
+            return list(folded)
+        case _:
+            return [word.text for word in words_of(folded)]

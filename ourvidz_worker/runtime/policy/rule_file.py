@@ -20,6 +20,7 @@ _TERMS = (
     "youth",
     "not_sexual",
     "setting",
+    "place",
     "adult",
     "grown",
     "denied",
@@ -37,15 +38,19 @@ AGES = (
     "under",
     "over",
     "born",
+    "cohort",
+    "elapsed",
     "counted",
 )
 OPERATORS = ("plus", "minus", "from", "times", "divided", "range")
+GROUPS = ("animals", "month_names")
 HELPERS = ("about", "things", "measures", "stops", "joiners", "words", "apart")
 _LISTS: Mapping[str, tuple[str, ...]] = {
     "words": _TERMS,
     "words_in_context": (*_TERMS, "markers"),
     "ordinary": ("words", "apart"),
     "slips": ("kinds",),
+    "groups": GROUPS,
     "ages": (*AGES, "about", "things", "measures", "stops"),
     "arithmetic": (*OPERATORS, "joiners"),
     "inflection": ("beginnings", "endings"),
@@ -54,6 +59,7 @@ _MAPS: Mapping[str, type] = {
     "numbers": int,
     "factors": float,
     "units": int,
+    "eras": int,
     "lookalikes": str,
     "leet": str,
 }

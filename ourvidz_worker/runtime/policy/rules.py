@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ourvidz_worker.runtime.policy.phrases import Lexicon, Particles, Phrases, patterns_of
-from ourvidz_worker.runtime.policy.rule_file import AGES, HELPERS, OPERATORS, RuleFile, parse_rule_file
+from ourvidz_worker.runtime.policy.rule_file import AGES, GROUPS, HELPERS, OPERATORS, RuleFile, parse_rule_file
 from ourvidz_worker.runtime.policy.spelling import Spelling
 from ourvidz_worker.runtime.policy.vocabulary import Vocabulary
 
@@ -15,6 +15,7 @@ _NEEDED = (("words", "sexual"), ("words", "minor"), ("ages", "years"))
 _LONGEST_FILLER = 3
 _LONGEST_SHARED = 4  # letters of a number that is another word in another language
 _TELLING = ("forbidden", "sexual", "minor", "young")
+_HELPING = ("youth", "denied", "place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Rules:
         self.numbers: Phrases[NumberWord] = Phrases(self.lexicon)
         self.factors: Phrases[float] = Phrases(self.lexicon)
         self.units: Phrases[float] = Phrases(self.lexicon)
+        self.eras: Phrases[int] = Phrases(self.lexicon)
         self.helpers: Mapping[str, set[str]] = defaultdict(set)
         self._slips = [file.get("slips", {}).get("kinds", []) for file in files]
         self._leet = dict(_characters(files, "leet"))
@@ -82,14 +84,17 @@ class Rules:
 
     def vocabulary(self) -> Vocabulary:
         """The words that are worth finding under a disguise, the worst first."""
-        telling = [word for kind in _TELLING for word in self._single_terms(kind)]
+        single = self._single_terms()
+        telling = [word for kind in _TELLING for word, _ in single[kind]]
+        helping = [word for kind in _HELPING for word, _ in single[kind]]
+        slipping = [word for kind in _TELLING for word, language in single[kind] if kind in self._slips[language]]
         numbers = list(dict.fromkeys(word for pattern, _ in self.numbers.patterns() for word in pattern))
         ages = dict.fromkeys(word for pattern, _ in self.ages.patterns() for word in pattern if _tells(word))
-        words = [*telling, *self._single_terms("youth"), *self._single_terms("denied"), *numbers]
+        words = [*telling, *helping, *numbers]
         return Vocabulary(
             [*words, *ages],
             telling=telling,
-            slipping=[word for kind in _TELLING for word in self._single_terms(kind, slipping=True)],
+            slipping=slipping,
             numbers=numbers,
             ages=ages.keys() - set(words),
             ordinary=self.helpers["words"] | self.helpers["apart"],
@@ -110,11 +115,13 @@ class Rules:
                         self._particles[pattern[-1]].endings.update(particles.get("endings", []))
 
     def _learn_ages(self, language: int, file: RuleFile) -> None:
-        for table in ("ages", "arithmetic", "ordinary"):
+        for table in ("ages", "arithmetic", "ordinary", "groups"):
             for kind, phrases in file.get(table, {}).items():
                 for pattern in patterns_of(phrases, self.spelling):
                     if kind in HELPERS:
                         self.helpers[kind].add("".join(pattern))
+                    elif kind in GROUPS:
+                        self.lexicon.join("".join(pattern), kind)
                     elif kind in AGES:
                         self.ages.add(pattern, AgePhrase(kind, language))
                     elif kind in OPERATORS:
@@ -125,23 +132,24 @@ class Rules:
             for pattern in patterns_of([phrase], self.spelling):
                 is_short = "".join(pattern).isascii() and len("".join(pattern)) <= _LONGEST_SHARED
                 self.numbers.add(pattern, NumberWord(value, language if is_short else None))
-        tables = (("factors", self.factors), ("units", self.units))
+        tables = (("factors", self.factors), ("units", self.units), ("eras", self.eras))
         for table, known in tables:
             for phrase, value in file.get(table, {}).items():
                 for pattern in patterns_of([phrase], self.spelling):
                     known.add(pattern, value)
 
-    def _single_terms(self, kind: str, *, slipping: bool = False) -> Iterator[str]:
-        """The words of a kind that count anywhere; `slipping` ones are recognised with slips in them."""
+    def _single_terms(self) -> Mapping[str, list[tuple[str, int]]]:
+        """The words of each kind that count anywhere, with their languages."""
+        single: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for pattern, term in self.terms.patterns():
-            wanted = term.kind == kind and (not slipping or kind in self._slips[term.language])
-            if wanted and len(pattern) == 1 and not term.in_context:
-                yield pattern[0]
+            if len(pattern) == 1 and not term.in_context:
+                single[term.kind].append((pattern[0], term.language))
+        return single
 
 
 def _tells(word: str) -> bool:
     """Fillers such as "com" or "the" in a phrase of age say nothing when they turn up inside another word."""
-    return len(word) > _LONGEST_FILLER or not word.isascii()
+    return (len(word) > _LONGEST_FILLER and word[0] != "@") or not word.isascii()
 
 
 def _characters(files: Sequence[RuleFile], table: str) -> Iterator[tuple[str, str]]:

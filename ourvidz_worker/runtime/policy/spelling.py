@@ -48,8 +48,8 @@ class Spelling:
         # Look-alikes go first and last: a capital Greek eta is drawn like H, a small one like n.
         compatible = unicodedata.normalize("NFKC", _FRACTIONS.sub("", text)).translate(self._lookalikes)
         decomposed = unicodedata.normalize("NFKD", compatible.casefold())
-        marked = "".join(c for c in decomposed if not _is_hidden(c) and unicodedata.combining(c) in _KEPT_MARKS)
-        digits = "".join(_ascii_digit(c) for c in unicodedata.normalize("NFC", marked))
+        composed = unicodedata.normalize("NFC", "".join(c for c in decomposed if not _is_dropped(c)))
+        digits = composed if composed.isalpha() else "".join(map(_ascii_digit, composed))
         return digits.translate(self._lookalikes).casefold()
 
 
@@ -58,6 +58,12 @@ def _is_hidden(character: str) -> bool:
     if character.isspace():
         return False
     return character in _HIDDEN or unicodedata.category(character) in _HIDDEN_CATEGORIES
+
+
+@lru_cache(maxsize=4096)
+def _is_dropped(character: str) -> bool:
+    """Whether a decomposed character is invisible or a mark without which its word stays the same."""
+    return _is_hidden(character) or unicodedata.combining(character) not in _KEPT_MARKS
 
 
 def _ascii_digit(character: str) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,13 +112,16 @@ class TextPolicy:
         """`excusing` is false where a weight may silence the word that makes another one harmless."""
         keys = [self._rules.lexicon.keys(word.text) for word in words]
         found: dict[str, list[Meaning]] = defaultdict(list)
-        for meaning in itertools.chain(self._find_terms(keys), self._ages.meanings(words, keys)):
+        ages = self._ages.meanings(words, keys)
+        spoken = {age.language for age in ages}
+        for meaning in itertools.chain(self._find_terms(keys, spoken), ages):
             if excusing or meaning.kind not in _EXCUSES:
                 found[meaning.kind].append(meaning)
         minors, young, settings, youth = (
             outside(found[kind], found["not_minor"]) for kind in ("minor", "young", "setting", "youth")
         )
         young = outside(young, found["grown"])
+        places = [] if found["adult"] else outside(found["place"], [*found["not_minor"], *found["grown"]])
         peopled = any(not f.is_age for f in young + minors)
         harmless = [f for f in found["harmless"] if words[f.first].clause == words[f.last - 1].clause]
         harmless += [] if peopled else found["thing_age"]
@@ -129,21 +132,25 @@ class TextPolicy:
         return _Verdict(
             forbidden=bool(found["forbidden"]),
             sexual=bool(outside(found["sexual"], found["not_sexual"])),
-            youth=bool(minors) or not (adult or not young),
+            youth=bool(minors or places) or not (adult or not young),
             minor=bool(outside(minors, harmless) or (maybe_minors and look_young)),
             peopled=bool(maybe_minors),
             denies_adults=bool(found["denied"]) or any(f.is_age for f in found["adult"]),
         )
 
-    def _find_terms(self, keys: Sequence[Keys]) -> list[Meaning]:
+    def _find_terms(self, keys: Sequence[Keys], spoken: Container[int | None]) -> list[Meaning]:
+        """Those of any language, and those that count in context where the prompt speaks their language."""
         matches = [
-            (first, last, term) for first in range(len(keys)) for last, term in self._rules.terms.at(keys, first)
+            (first, last, term)
+            for first, known in enumerate(keys)
+            if known
+            for last, term in self._rules.terms.at(keys, first)
         ]
-        spoken = {term.language for *_, term in matches if term.kind == "markers" or not term.in_context}
+        marked = {term.language for *_, term in matches if term.kind == "markers" or not term.in_context}
         return [
             Meaning(term.kind, first, last)
             for first, last, term in matches
-            if not term.in_context or term.language in spoken
+            if not term.in_context or term.language in marked or term.language in spoken
         ]
 
 

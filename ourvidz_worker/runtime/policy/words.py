@@ -16,7 +16,16 @@ _BRACKETS = set("()[]{}<>|/")
 _OPERATOR = re.compile(r"(?<=\d)\s*([-\u2013\u2212+/~])(?=\s*\d)|([<>\u2264])(?=\s*\d)")
 _SAME_OPERATOR = {"\u2013": "-", "\u2212": "-", "\u2264": "<"}
 _POINT = re.compile(r"(?<=\d)[.,](?=\d)")
-_WRITTEN_WITHOUT_SPACES = ("CJK UNIFIED", "CJK COMPAT", "HIRAGANA", "IDEOGRAPHIC ITERATION", "THAI", "LAO", "KHMER")
+_WRITTEN_WITHOUT_SPACES = (
+    "CJK UNIFIED",
+    "CJK COMPAT",
+    "HIRAGANA",
+    "IDEOGRAPHIC ITERATION",
+    "THAI",
+    "LAO",
+    "KHMER",
+    "MYANMAR",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,15 +27,25 @@ class ConfigFiles:
         raise ConfigurationError(f"the configuration file {name} is missing in {looked_at}")
 
     def text(self, name: str) -> str:
-        return self.path(name).read_text(encoding="utf-8")
+        """What a file says; raises `ConfigurationError` also when it cannot be read."""
+        return _text(self.path(name))
 
     def texts(self, folder: str) -> dict[str, str]:
         """All files of a subfolder by name, without their endings; the operator's files go over the shipped ones."""
         found: dict[str, str] = {}
         for root in reversed(self._folders):
             for file in sorted((root / folder).glob("*.*")):
-                found[file.stem] = file.read_text(encoding="utf-8")
+                found[file.stem] = _text(file)
         return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file} is not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _shipped() -> Path:

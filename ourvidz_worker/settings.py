@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -31,6 +31,9 @@ _CURES = {
 }
 
 QWEN_CURE = "set it to a long random text, like `openssl rand -hex 32` prints; whoever asks this worker must send it"
+
+PathOfHome = Annotated[Path, AfterValidator(Path.expanduser)]
+"""`~/models` also where no shell has seen it, as in an environment file."""
 
 _OBJECT_NAME = re.compile(r"\w+(\.\w+)*:\w+")
 _HEADER_VALUE = re.compile(r"[ -~]+")
@@ -69,8 +72,8 @@ class VolumeSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
-    models_dir: Path = _ours("MODELS_DIR", Path("/workspace/models"))
-    config_dir: Path | None = _ours("CONFIG_DIR", None)
+    models_dir: PathOfHome = _ours("MODELS_DIR", Path("/workspace/models"))
+    config_dir: PathOfHome | None = _ours("CONFIG_DIR", None)
 
 
 class HubSettings(VolumeSettings):
@@ -103,7 +106,7 @@ class QwenSettings(VolumeSettings):
     """What every process reads, and all that the language worker needs; seconds unless a name says otherwise."""
 
     models: ModelSelection = _ours("MODELS", "real")
-    cache_dir: Path = _ours("CACHE", _state_folder("models"))
+    cache_dir: PathOfHome = _ours("CACHE", _state_folder("models"))
 
     enhancer_url: str | None = _ours("ENHANCER_URL", None)
     qwen_host: str = _ours("QWEN_HOST", "127.0.0.1")
@@ -126,7 +129,7 @@ class QwenSettings(VolumeSettings):
     step_limit: float = _ours("STEP_LIMIT", 300.0, gt=0)
     load_limit: float = _ours("LOAD_LIMIT", 1800.0, gt=0)
     status_interval: float = _ours("STATUS_INTERVAL", 60.0, gt=0)
-    status_file: Path | None = _ours("STATUS_FILE", None)
+    status_file: PathOfHome | None = _ours("STATUS_FILE", None)
 
     log_level: Literal["debug", "info", "warning", "error"] = _ours("LOG_LEVEL", "info")
     log_format: Literal["auto", "json", "console"] = _ours("LOG_FORMAT", "auto")
@@ -229,12 +232,12 @@ class Settings(QwenSettings):
 
     embed: Annotated[frozenset[Embeddable], NoDecode] = _ours("EMBED", frozenset())
     thumbnails: Literal["on", "off"] = _ours("THUMBNAILS", "on")
-    c2pa_certificate: Path | None = _ours("C2PA_CERTIFICATE", None)
-    c2pa_key: Path | None = _ours("C2PA_KEY", None)
+    c2pa_certificate: PathOfHome | None = _ours("C2PA_CERTIFICATE", None)
+    c2pa_key: PathOfHome | None = _ours("C2PA_KEY", None)
     c2pa_algorithm: SigningAlgorithm = _ours("C2PA_ALGORITHM", "es256")
     c2pa_timestamp_url: str | None = _ours("C2PA_TIMESTAMP_URL", None)
 
-    spool_dir: Path = _ours("SPOOL", _state_folder("spool"))
+    spool_dir: PathOfHome = _ours("SPOOL", _state_folder("spool"))
     spool_reserve: int = _ours("SPOOL_RESERVE", 1024, ge=0)  # MiB
 
     lease: int = _ours("LEASE", 90, ge=3)

@@ -87,3 +87,13 @@ def test_an_override_that_is_no_folder_is_refused(tmp_path: Path, kind: str) -> 
         override.write_text("")
     with pytest.raises(ConfigurationError, match=r"OURVIDZ_CONFIG_DIR is '.*mine', which is not a folder"):
         ConfigFiles(override)
+
+
+@pytest.mark.usefixtures("package")
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    override = write(tmp_path / "mine", {"models.toml": "", "prompts/wan.txt": ""})
+    for name in ("models.toml", "prompts/wan.txt"):
+        (override / name).write_bytes("caf\u00e9".encode("latin-1"))
+    for read in (lambda: ConfigFiles(override).text("models.toml"), lambda: ConfigFiles(override).texts("prompts")):
+        with pytest.raises(ConfigurationError, match=r"mine/\S+ is not UTF-8 at byte 3; save it as UTF-8"):
+            read()

@@ -48,6 +48,14 @@ def test_the_products_four_variables_are_enough() -> None:
 
 
 @pytest.mark.usefixtures("complete")
+def test_a_tilde_is_the_home_folder_also_where_no_shell_has_seen_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURVIDZ_MODELS_DIR", "~/models")
+    monkeypatch.setenv("OURVIDZ_SPOOL", "~/spool")
+    settings = load_settings()
+    assert (settings.models_dir, settings.spool_dir) == (Path.home() / "models", Path.home() / "spool")
+
+
+@pytest.mark.usefixtures("complete")
 def test_the_defaults_are_those_of_the_contract() -> None:
     """Profile 2025-07; pop from the right; 2 s and 5 s; 15 minutes; 60 s; restarts after 10 s and 15 s, 5 in a row."""
     settings = load_settings()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.engines.language.local_model import LocalLanguageModel
@@ -110,6 +111,20 @@ async def test_a_load_that_failed_can_be_repeated(make: Make, cache_dir: Path) -
         await model.load()
     await model.load()
     assert await said(model)
+
+
+@story
+async def test_weights_that_lack_a_tensor_are_not_made_up(make: Make, cache_dir: Path, tmp_path: Path) -> None:
+    ensure_built(cache_dir, "qwen")
+    lacking = tmp_path / "cache"
+    shutil.copytree(cache_dir / MODELS.qwen.path, lacking / MODELS.qwen.path)
+    weights = lacking / MODELS.qwen.path / "model.safetensors"
+    tensors = load_file(weights)
+    del tensors["model.norm.weight"]
+    save_file(tensors, weights, {"format": "pt"})
+    model = LocalLanguageModel(MODELS.qwen, lacking, lambda: None)
+    with pytest.raises(ConfigurationError, match=r"lacks 1 of its tensors, among them model\.norm\.weight;"):
+        await model.load()
 
 
 @story

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ class Chat:
             with classified_errors(self._name):
                 require_headroom(device, loaded_bytes(folder, config.dtype), self._name)
                 self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-                model = AutoModelForCausalLM.from_pretrained(
-                    folder, dtype=dtype_named(config.dtype), local_files_only=True
+                model, loading = AutoModelForCausalLM.from_pretrained(
+                    folder, dtype=dtype_named(config.dtype), local_files_only=True, output_loading_info=True
                 )
+                _require_whole(f"{self._name} at {folder}", loading["missing_keys"])
                 self.model = model.to(device).eval()
         except WorkerError:
             raise
@@ -87,6 +88,15 @@ class Chat:
     def _ends(self) -> list[int]:
         ends: int | list[int] | None = self.model.generation_config.eos_token_id
         return ends if isinstance(ends, list) else [] if ends is None else [ends]
+
+
+def _require_whole(model: str, missing: Collection[str]) -> None:
+    """For what the files lack transformers draws lots, and only logs it."""
+    if missing:
+        raise ConfigurationError(
+            f"{model} lacks {len(missing)} of its tensors, among them {min(missing)}; "
+            "`ourvidz-worker models fetch qwen` brings them"
+        )
 
 
 def _without_marks(message: Message, tokenizer: Any) -> Message:

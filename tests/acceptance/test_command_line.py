@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from tests.support.commands import ROOT, clean_environment, run_command
 from tests.support.embedded import RunningBackend
+from tests.support.said import Said, said_by, set_environment
 
 COMMANDS = ("sdxl", "wan", "qwen", "orchestrator", "local", "submit", "replay", "demo", "queue", "models", "doctor")
 REQUIRED = ("SUPABASE_URL", "SUPABASE_SERVICE_KEY", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN")
+
+
+class Run(Protocol):
+    def __call__(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Said: ...
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_logging: None) -> Run:
+    """A command in this process, for those that end without ending it."""
+
+    def run(*arguments: str, environment: Mapping[str, str] | None = None) -> Said:
+        set_environment(monkeypatch, environment or {})
+        return said_by(capsys, *arguments)
+
+    return run
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -52,12 +69,12 @@ def test_wrong_use_exits_2(argv: list[str]) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("door", [["sdxl"], ["wan"], ["orchestrator"]])
-def test_a_missing_environment_lists_every_variable(door: list[str]) -> None:
-    result = run_command(*door)
-    assert result.returncode == 78
+@pytest.mark.parametrize("door", ["sdxl", "wan", "orchestrator"])
+def test_a_missing_environment_lists_every_variable(run: Run, door: str) -> None:
+    said = run(door)
+    assert said.code == 78
     for name in REQUIRED:
-        assert f"{name} is not set" in result.stderr
+        assert f"{name} is not set" in said.err
 
 
 def test_the_worker_named_in_the_environment_runs() -> None:
@@ -96,11 +113,11 @@ def test_the_demo_models_are_not_a_silent_fallback(tmp_path: Path) -> None:
     assert "OURVIDZ_MODELS=demo" in result.stderr
 
 
-def test_the_doctor_says_so_too(tmp_path: Path) -> None:
+def test_the_doctor_says_so_too(run: Run, tmp_path: Path) -> None:
     with RunningBackend(tmp_path / "backend") as backend:
-        result = run_command("doctor", environment={**backend.environment(), "OURVIDZ_MODELS": "demo"})
-    assert result.returncode == 1
-    assert "no trained small models ship with this version" in result.stdout
+        said = run("doctor", environment={**backend.environment(), "OURVIDZ_MODELS": "demo"})
+    assert said.code == 1
+    assert "no trained small models ship with this version" in said.out
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
@@ -114,21 +131,21 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_file_without_a_job_is_named(tmp_path: Path) -> None:
+def test_a_file_without_a_job_is_named(run: Run, tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text("{not json")
-    result = run_command("replay", str(broken))
-    assert result.returncode == 2
-    assert "broken.json: element is not JSON" in result.stderr
+    said = run("replay", str(broken))
+    assert said.code == 2
+    assert "broken.json: element is not JSON" in said.err
 
 
 class TestDoctor:
-    def test_a_sound_environment_passes(self, tmp_path: Path) -> None:
+    def test_a_sound_environment_passes(self, run: Run, tmp_path: Path) -> None:
         with RunningBackend(tmp_path / "backend") as backend:
             environment = {**backend.environment(), "OURVIDZ_MODELS": "tiny", "OURVIDZ_SPOOL": str(tmp_path)}
-            result = run_command("doctor", "--json", environment=environment)
-        assert result.returncode == 0, result.stdout
-        findings = json.loads(result.stdout)["findings"]
+            said = run("doctor", "--json", environment=environment)
+        assert said.code == 0, said.out
+        findings = said.document["findings"]
         areas = {finding["area"] for finding in findings}
         assert areas == {
             "versions",
@@ -143,27 +160,27 @@ class TestDoctor:
         }
         assert all(finding["cure"] for finding in findings if not finding["ok"])
 
-    def test_every_missing_variable_has_its_cure(self) -> None:
-        result = run_command("doctor")
-        assert result.returncode == 1
+    def test_every_missing_variable_has_its_cure(self, run: Run) -> None:
+        said = run("doctor")
+        assert said.code == 1
         for name in REQUIRED:
-            assert f"{name} is not set" in result.stdout
-        assert "cure:" in result.stdout
+            assert f"{name} is not set" in said.out
+        assert "cure:" in said.out
 
-    def test_missing_weights_and_a_wrong_token_are_findings(self, tmp_path: Path) -> None:
+    def test_missing_weights_and_a_wrong_token_are_findings(self, run: Run, tmp_path: Path) -> None:
         with RunningBackend(tmp_path / "backend") as backend:
             environment = {
                 **backend.environment(),
                 "UPSTASH_REDIS_REST_TOKEN": "wrong",
                 "OURVIDZ_MODELS_DIR": str(tmp_path / "models"),
             }
-            result = run_command("doctor", "--json", environment=environment)
-        assert result.returncode == 1
-        problems = [finding for finding in json.loads(result.stdout)["findings"] if not finding["ok"]]
+            said = run("doctor", "--json", environment=environment)
+        assert said.code == 1
+        problems = [finding for finding in said.document["findings"] if not finding["ok"]]
         assert {"models", "redis"} <= {problem["area"] for problem in problems}
-        assert backend.environment()["SUPABASE_SERVICE_KEY"] not in result.stdout
+        assert backend.environment()["SUPABASE_SERVICE_KEY"] not in said.out
 
-    def test_nobody_there_is_a_finding(self) -> None:
+    def test_nobody_there_is_a_finding(self, run: Run) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -174,11 +191,7 @@ class TestDoctor:
                 "UPSTASH_REDIS_REST_TOKEN": "token",
                 "OURVIDZ_MODELS": "tiny",
             }
-            result = run_command("doctor", "--json", environment=environment)
-        assert result.returncode == 1
-        bad = {
-            finding["area"]
-            for finding in json.loads(result.stdout)["findings"]
-            if not finding["ok"] and finding["fatal"]
-        }
+            said = run("doctor", "--json", environment=environment)
+        assert said.code == 1
+        bad = {finding["area"] for finding in said.document["findings"] if not finding["ok"] and finding["fatal"]}
         assert bad == {"redis", "storage", "callback"}

@@ -21,8 +21,9 @@ from ourvidz_worker.cli.replay import ChangeLines
 from ourvidz_worker.cli.report import print_table
 from ourvidz_worker.cli.rig import Progress
 from ourvidz_worker.contract.catalogue import parse_catalogue
-from tests.support.commands import PAYLOADS, ROOT, RunningCommand, run_command
+from tests.support.commands import COMMAND_SECONDS, PAYLOADS, ROOT, RunningCommand, run_command
 from tests.support.embedded import RunningBackend
+from tests.support.said import said_by, set_environment
 from tests.support.targets import record_targets
 from tests.support.waiting import wait_until
 
@@ -148,7 +149,9 @@ def submit_all(scene: Scene) -> None:
 
 
 def wait_for(scene: Scene, job_id: str, status: str) -> None:
-    wait_until(lambda: scene.row(job_id)["status"] in ("completed", "failed"), f"the end of {job_id}", seconds=60)
+    wait_until(
+        lambda: scene.row(job_id)["status"] in ("completed", "failed"), f"the end of {job_id}", seconds=COMMAND_SECONDS
+    )
     row = scene.row(job_id)
     assert row["status"] == status, row["error_message"]
 
@@ -230,12 +233,16 @@ class TestDisplays:
         assert {job_id: shown[job_id] for job_id in scene.texts} == scene.texts
         assert {job["status"] for job in answer.json()} == {"completed", "failed"}
 
-    def test_no_list_shows_a_prompt_or_steers_the_terminal(self, scene: Scene) -> None:
-        for words in ("queue status", "queue dead list", "queue dead list --json", "queue parked list"):
-            result = run_command(*words.split(), environment=scene.environment)
-            assert result.returncode == 0, result.stderr
-            assert MARK not in result.stdout
-            assert all(line.isprintable() for line in result.stdout.splitlines()), words
+    @pytest.mark.usefixtures("own_logging")
+    @pytest.mark.parametrize("words", ["status", "dead list", "dead list --json", "parked list"])
+    def test_no_list_shows_a_prompt_or_steers_the_terminal(
+        self, scene: Scene, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        set_environment(monkeypatch, scene.environment)
+        said = said_by(capsys, "queue", *words.split())
+        assert said.code == 0, said.err
+        assert MARK not in said.out
+        assert all(line.isprintable() for line in said.out.splitlines())
 
     def test_a_replay_shows_it_as_text(self, tmp_path: Path) -> None:
         payloads = {
@@ -246,7 +253,7 @@ class TestDisplays:
             (tmp_path / f"{name}.json").write_text(json.dumps(payload))
         report = tmp_path / "report.json"
         files = [str(tmp_path / f"{name}.json") for name in payloads]
-        result = run_command("replay", *files, "--report", str(report), environment=QUICK, seconds=120)
+        result = run_command("replay", *files, "--report", str(report), environment=QUICK)
         assert result.returncode == 1
         assert [job["status"] for job in json.loads(report.read_text())["jobs"]] == ["completed", "failed"]
         assert "got '[red]\\x1b[2J'" in result.stderr

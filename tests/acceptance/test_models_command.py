@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -20,13 +19,12 @@ from typing import Any
 import pytest
 
 from ourvidz_worker.backend.hub.downloads import Hub
-from ourvidz_worker.cli.main import main
 from ourvidz_worker.engines.tiny.models import MODELS, ensure_built
 from ourvidz_worker.engines.volume.kinds import Kind
 from ourvidz_worker.errors import ConfigurationError
 from tests.engines.single_file import write_single_file
 from tests.support.commands import ROOT, clean_environment
-from tests.support.said import Said
+from tests.support.said import Said, said_by
 from tests.volume.hub_server import HubServer
 from tests.volume.weight_files import write_kind, write_text
 
@@ -76,13 +74,7 @@ class Operator:
     capsys: pytest.CaptureFixture[str]
 
     def runs(self, *arguments: str) -> Said:
-        self.capsys.readouterr()
-        try:
-            code = main(["models", *arguments])
-        except SystemExit as usage:
-            code = int(str(usage.code))
-        said = self.capsys.readouterr()
-        return Said(code, said.out, said.err)
+        return said_by(self.capsys, "models", *arguments)
 
     def address(self, name: str, file: str) -> str:
         return f"org/{name}/resolve/{COMMIT}/{file}"
@@ -393,8 +385,9 @@ def test_the_doctor_knows_what_can_be_fetched(operator: Operator, monkeypatch: p
         "OURVIDZ_WORKERS": "sdxl",
     }.items():
         monkeypatch.setenv(name, value)
-    assert main(["doctor", "--json"]) == 1
-    findings = json.loads(operator.capsys.readouterr().out)["findings"]
+    said = said_by(operator.capsys, "doctor", "--json")
+    assert said.code == 1
+    findings = said.document["findings"]
     checkpoint, adapter = [finding for finding in findings if finding["area"] == "models"]
     assert checkpoint["fatal"]
     assert checkpoint["cure"].startswith("run `ourvidz-worker models fetch sdxl.path`, or set OURVIDZ_MODELS_DIR")

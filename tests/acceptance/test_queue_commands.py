@@ -5,27 +5,23 @@ from __future__ import annotations
 import errno
 import io
 import json
-import logging
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from ourvidz_worker.backend.supabase.callbacks import CallbackPatience
-from ourvidz_worker.cli.main import main
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.envelope import Delivery
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import Asset
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
-from tests.support.commands import OURS, PAYLOADS, RunningCommand, run_command
+from tests.support.commands import COMMAND_SECONDS, PAYLOADS, RunningCommand, run_command
 from tests.support.embedded import RunningBackend
-from tests.support.said import Said
+from tests.support.said import Said, said_by, set_environment
 from tests.support.waiting import wait_until
 
 DIED_AT = "2026-01-02T03:04:05+00:00"
@@ -56,13 +52,7 @@ class Operator:
         self._capsys = capsys
 
     def runs(self, *arguments: str) -> Said:
-        self._capsys.readouterr()
-        try:
-            code = main(["queue", *arguments])
-        except SystemExit as usage:
-            code = int(str(usage.code))
-        said = self._capsys.readouterr()
-        return Said(code, said.out, said.err)
+        return said_by(self._capsys, "queue", *arguments)
 
     def redis(self, *command: str | bytes) -> Any:
         return self.backend.run(self.backend.backend._redis.execute(list(command)))
@@ -106,16 +96,6 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBackend
 
 
 @pytest.fixture
-def own_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
-@pytest.fixture
 def operator(
     backend: RunningBackend,
     tmp_path: Path,
@@ -124,10 +104,7 @@ def operator(
     own_logging: None,
 ) -> Operator:
     backend.clear()
-    for name in [name for name in os.environ if name.startswith(OURS)]:
-        monkeypatch.delenv(name)
-    for name, value in {**backend.environment(), "OURVIDZ_SPOOL": str(tmp_path / "spool")}.items():
-        monkeypatch.setenv(name, value)
+    set_environment(monkeypatch, {**backend.environment(), "OURVIDZ_SPOOL": str(tmp_path / "spool")})
     return Operator(backend, tmp_path / "spool", capsys)
 
 
@@ -161,6 +138,15 @@ class TestStatus:
         assert f"sdxl_image_fast {job_id}" in said.out
         assert "parked on this machine: 0" in said.out
         assert "lighthouse" not in said.out
+
+    def test_a_broken_policy_hides_no_queue(
+        self, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No command of these draws anything."""
+        (tmp_path / "configs" / "policy").mkdir(parents=True)
+        (tmp_path / "configs" / "policy" / "terms.toml").write_text("broken")
+        monkeypatch.setenv("OURVIDZ_CONFIG_DIR", str(tmp_path / "configs"))
+        assert operator.runs("status").code == 0
 
     def test_an_owners_name_steers_no_terminal(self, operator: Operator) -> None:
         operator.redis("LPUSH", f"sdxl_queue:held:{NASTY}", "x")
@@ -354,7 +340,7 @@ class TestRequeue:
             "OURVIDZ_SPOOL": str(tmp_path / "spool"),
         }
         with RunningCommand(["-m", "ourvidz_worker", "sdxl"], environment):
-            wait_until(lambda: operator.status_of(job_id) == "completed", "the job", seconds=60)
+            wait_until(lambda: operator.status_of(job_id) == "completed", "the job", seconds=COMMAND_SECONDS)
 
 
 class TestDrop:

@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.commands import PAYLOADS, ROOT, RunningCommand, clean_environment, run_command
+from tests.support.commands import COMMAND_SECONDS, PAYLOADS, ROOT, RunningCommand, clean_environment, run_command
 from tests.support.echo_server import EchoServer
 from tests.support.embedded import RunningBackend
 from tests.support.ports import free_port
+from tests.support.said import said_by, set_environment
 from tests.support.secrets import Planted, tokens_in
 from tests.support.targets import record_targets
 from tests.support.waiting import wait_until
@@ -54,7 +55,7 @@ class Written:
         return {json.loads(line)["event"] for line in self.texts[name].splitlines()}
 
     def run(self, name: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        result = run_command(*arguments, environment={**environment, "TMPDIR": str(self.folder)}, seconds=120)
+        result = run_command(*arguments, environment={**environment, "TMPDIR": str(self.folder)})
         self.texts[name] = result.stdout + result.stderr
         return result
 
@@ -123,13 +124,15 @@ def daily(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
                 orchestrator.wait_for("models_loaded", worker="wan")
                 orchestrator.wait_for("models_loaded", worker="qwen")
                 wrong = {"Authorization": f"Bearer {FORGED_TOKEN}"}
-                written.texts["wrong qwen token"] = httpx.post(f"{qwen}/enhance", headers=wrong).text
-                written.texts["qwen health"] = httpx.get(f"{qwen}/health").text
+                written.texts["wrong qwen token"] = httpx.post(
+                    f"{qwen}/enhance", headers=wrong, timeout=COMMAND_SECONDS
+                ).text
+                written.texts["qwen health"] = httpx.get(f"{qwen}/health", timeout=COMMAND_SECONDS).text
                 ids = {running.run(backend.submit(payload)): "completed" for payload in completed}
                 ids |= {running.run(backend.submit(payload)): "failed" for payload in failed}
                 running.run(backend._redis.execute(["LPUSH", "sdxl_queue", "{broken"]))
                 for job_id, status in ids.items():
-                    wait_until(over(running, job_id, status), f"job {job_id} {status}", seconds=90)
+                    wait_until(over(running, job_id, status), f"job {job_id} {status}", seconds=COMMAND_SECONDS)
                 written.command_lines |= command_lines(orchestrator.process.pid)
                 submit = ["submit", "sdxl_image_fast", "--prompt", "a lighthouse", "--enhance", "--json"]
                 written.run("submit", *submit, "--reference", picture, "--wait", environment=environment)
@@ -214,14 +217,14 @@ def echoed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
                 wait_until(
                     lambda worker=worker: worker.saw("job_dead") or worker.process.poll() is not None,  # type: ignore[misc]
                     "the end of the job",
-                    seconds=60,
+                    seconds=COMMAND_SECONDS,
                 )
                 worker.stop()
             written.texts[name] = worker.log()
         enhancer = {**environment, "OURVIDZ_ENHANCER_URL": echo.url}
         enhanced = running.run(running.backend.submit(recorded("image7b_fast_enhanced")))
         with RunningCommand(["-m", "ourvidz_worker", "wan"], enhancer) as worker:
-            wait_until(over(running, enhanced, "completed"), "the job with its own prompt", seconds=60)
+            wait_until(over(running, enhanced, "completed"), "the job with its own prompt", seconds=COMMAND_SECONDS)
             worker.stop()
         written.texts["enhancer"] = worker.log()
         written.texts["enhanced job"] = json.dumps(running.backend.rows("callbacks", enhanced))
@@ -237,7 +240,7 @@ def echoed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
                 f"http://127.0.0.1:{language['OURVIDZ_QWEN_PORT']}/enhance",
                 json={"prompt": "a lighthouse"},
                 headers={"Authorization": f"Bearer {running.backend.qwen_token}"},
-                timeout=30,
+                timeout=COMMAND_SECONDS,
             ).text
             worker.stop()
         written.texts["language model"] = worker.log()
@@ -270,20 +273,35 @@ class TestEchoed:
         assert echoed.planted.found_in("\n".join(echoed.targets)) == set()
 
 
-@pytest.mark.parametrize("variable", ["SUPABASE_SERVICE_KEY", "UPSTASH_REDIS_REST_TOKEN"])
-@pytest.mark.parametrize(
-    "value", ["wrong-{}", "first\n{}", "\u201c{}\u201d"], ids=["wrong", "two lines", "curly quotes"]
-)
-def test_a_wrong_secret_is_not_repeated(tmp_path: Path, variable: str, value: str) -> None:
-    secret = value.format("Qm4Yt8Rk2Wd6Ns3B")
+WRONG = "Qm4Yt8Rk2Wd6Ns3B"
+WRONGLY_SET = pytest.mark.parametrize("variable", ["SUPABASE_SERVICE_KEY", "UPSTASH_REDIS_REST_TOKEN"])
+
+
+@WRONGLY_SET
+def test_a_wrong_secret_is_not_repeated(tmp_path: Path, variable: str) -> None:
     with RunningBackend(tmp_path / "backend") as running:
         running.run(running.backend.submit(recorded("sdxl_image_fast")))
-        environment = {**running.environment(), **DEBUG, variable: secret, "OURVIDZ_SPOOL": str(tmp_path / "spool")}
-        result = run_command("sdxl", environment=environment)
-        planted = planted_in(running, wrong="Qm4Yt8Rk2Wd6Ns3B")
+        wrong = {variable: f"wrong-{WRONG}", "OURVIDZ_SPOOL": str(tmp_path / "spool")}
+        result = run_command("sdxl", environment={**running.environment(), **DEBUG, **wrong})
+        planted = planted_in(running, wrong=WRONG)
     assert result.returncode == 78
     assert variable in result.stderr
     assert planted.found_in(result.stdout + result.stderr) == set()
+
+
+@WRONGLY_SET
+@pytest.mark.parametrize("value", ["first\n{}", "\u201c{}\u201d"], ids=["two lines", "curly quotes"])
+@pytest.mark.usefixtures("own_logging")
+def test_a_secret_that_no_header_can_carry_is_not_repeated(
+    tmp_path: Path, variable: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunningBackend(tmp_path / "backend") as running:
+        set_environment(monkeypatch, {**running.environment(), **DEBUG, variable: value.format(WRONG)})
+        said = said_by(capsys, "sdxl")
+        planted = planted_in(running, wrong=WRONG)
+    assert said.code == 78
+    assert variable in said.err
+    assert planted.found_in(said.out + said.err) == set()
 
 
 def test_a_replay_writes_no_token(tmp_path: Path) -> None:
@@ -308,8 +326,8 @@ def test_a_replay_writes_no_token(tmp_path: Path) -> None:
                 keys.update(json.loads(path.read_text() or "{}"))
             return bool(keys)
 
-        wait_until(found, "the keys of the replay", seconds=60)
-        output, _ = process.communicate(timeout=120)
+        wait_until(found, "the keys of the replay", seconds=COMMAND_SECONDS)
+        output, _ = process.communicate(timeout=COMMAND_SECONDS)
     assert process.returncode == 0, output
     written = output + report.read_text()
     assert Planted(**keys).found_in(written) == set()

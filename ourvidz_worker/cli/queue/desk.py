@@ -10,7 +10,7 @@ from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.backend.upstash.dead_letters import DeadLetters
 from ourvidz_worker.cli.queue.output import Output
-from ourvidz_worker.cli.wiring import read_configuration
+from ourvidz_worker.cli.wiring import read_catalogue
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.errors import ConfigurationError
@@ -52,7 +52,7 @@ class UnknownQueue(ValueError):
 @asynccontextmanager
 async def open_desk(settings: Settings, output: Output, *, queue: str | None = None) -> AsyncIterator[Desk]:
     """Raises `ConfigurationError`, or `UnknownQueue` where only one `queue` is to be looked at."""
-    catalogue = read_configuration(ConfigFiles(settings.config_dir)).catalogue
+    catalogue = read_catalogue(ConfigFiles(settings.config_dir))
     queues = tuple(sorted({job_type.queue for job_type in catalogue.values()}))
     if queue is not None and queue not in queues:
         raise UnknownQueue(f"there is no queue {queue}: use {' or '.join(queues)}")

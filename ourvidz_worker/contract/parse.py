@@ -180,13 +180,15 @@ def _parameter(
 def _frames(sections: Sections, job_type: JobType) -> tuple[int, int]:
     """What the model draws and what was asked for: the model needs 4k+1 frames, so 83 become 81.
 
-    `queue-job` writes the catalogue's number into `config`, so a storyboard's scene asks for its own in `metadata`.
+    `queue-job` writes the catalogue's number into `config`, so a storyboard's scene asks for its own in `metadata`;
+    a `config` that asks for another number wins.
     """
     if job_type.media == "image":
         return 1, 1
-    found = first_in(sections.metadata, ("frame_num",), "metadata.")
-    found = found or first_in(sections.config, ("frame_num",), "config.")
-    requested = job_type.num_frames if found is None else fields.whole(found, job_type.limits.num_frames)
+    places = ((sections.config, "config."), (sections.metadata, "metadata."))
+    found = (first_in(section, ("frame_num",), place) for section, place in places)
+    asked = [fields.whole(number, job_type.limits.num_frames) for number in found if number is not None]
+    requested = next((number for number in asked if number != job_type.num_frames), job_type.num_frames)
     return model_frames(requested), requested
 
 

@@ -200,9 +200,15 @@ def test_frames_come_out_as_4k_plus_1(requested: int, drawn: int) -> None:
     assert (job.num_frames, job.requested_frames) == (drawn, requested)
 
 
-def test_a_scene_asks_for_its_frames_where_queue_job_lets_it() -> None:
-    job = parsed(payload("video_fast", config={"frame_num": 83}, metadata={"frame_num": 33}))
-    assert (job.num_frames, job.requested_frames) == (33, 33)
+@pytest.mark.parametrize(
+    ("config", "metadata", "requested"), [(83, 33, 33), (49, 33, 49), (49, 83, 49), (None, 17, 17)]
+)
+def test_a_scene_asks_for_its_frames_where_queue_job_lets_it(config: int | None, metadata: int, requested: int) -> None:
+    job = parsed(payload("video_fast", config={"frame_num": config}, metadata={"frame_num": metadata}))
+    assert (job.num_frames, job.requested_frames) == (requested, requested)
+
+
+def test_a_still_has_one_frame_whatever_is_asked() -> None:
     still = parsed(payload("image_fast", config={"num_images": 1}, metadata={"frame_num": 33}))
     assert still.num_frames == 1
 

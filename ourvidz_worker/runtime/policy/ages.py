@@ -79,7 +79,8 @@ class Ages:
         while first and words[first - 1].tag == tag and words[first - 1].text in self._about:
             first -= 1
         return (
-            number == int(number) >= _YOUNGEST_ALONE
+            not item.bound
+            and number == int(number) >= _YOUNGEST_ALONE
             and (first == 0 or words[first - 1].tag != tag)
             and (item.last == len(words) or words[item.last].tag != tag)
         )

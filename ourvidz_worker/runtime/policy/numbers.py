@@ -33,6 +33,7 @@ class Item:
     number: float | None = None
     computed: bool = False
     languages: frozenset[int] = frozenset()  # in whose phrases alone the number counts; none for all
+    bound: bool = False  # counts in phrases alone
 
 
 class Numbers:
@@ -89,6 +90,7 @@ class Numbers:
             value,
             computed=start > first and not unit,
             languages=number.languages if number else frozenset(),
+            bound=bool(number and number.bound),
         )
 
     def _number(self, texts: Sequence[str], keys: Sequence[Keys], first: int) -> Item | None:
@@ -106,7 +108,8 @@ class Numbers:
         last, value = self._number_word(keys, first)
         if last == first:
             return None
-        spoken = {word.language for end, word in self._words.at(keys, first) if end == last}
+        read_as = [word for end, word in self._words.at(keys, first) if end == last]
+        spoken, bound = {word.language for word in read_as}, all(word.bound for word in read_as)
         languages = frozenset(language for language in spoken if language is not None)
         while value and last < len(texts):
             unit = _HUNDRED if value % _HUNDRED == 0 else _TEN
@@ -116,9 +119,9 @@ class Numbers:
                 break
             last, value = end, value + smaller
         if None in spoken:
-            return Item("#", _NUMBER, first, last, value)
+            return Item("#", _NUMBER, first, last, value, bound=bound)
         itself = keys[first] if last == first + 1 else ()  # "on" is ten in Turkish, and a word in "born on"
-        return Item("#", (*_NUMBER, *itself), first, last, value, languages=languages)
+        return Item("#", (*_NUMBER, *itself), first, last, value, languages=languages, bound=bound)
 
     def _number_word(self, keys: Sequence[Keys], first: int) -> tuple[int, int]:
         return max(((end, word.value) for end, word in self._words.at(keys, first)), default=(first, 0))

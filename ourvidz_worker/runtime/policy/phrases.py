@@ -20,6 +20,7 @@ Keys = tuple[str, ...]
 
 _PREFIX = 2  # letters; stems that share them share their list of lengths
 _LONGEST_PARTICLE = 3
+_SIGN = re.compile("([#+/~<>-])")
 _REMEMBERED = 8192  # words; nearly every prompt is made of the same few thousand
 
 
@@ -97,7 +98,10 @@ class Phrases(Generic[T]):
         for word in pattern:
             if word not in known:
                 self._lexicon.add(word)
-            node = node.following.setdefault(word, _Node())
+            following = node.following.get(word)
+            if following is None:
+                following = node.following[word] = _Node()
+            node = following
         node.labels.append(label)
         self._patterns.append((pattern, label))
 
@@ -134,7 +138,7 @@ def _words_of_part(part: str, spelling: Spelling) -> tuple[str, ...]:
     if part.isascii() and (part.isalpha() or part[0] == "@"):
         return (part.lower(),)
     words: list[str] = []
-    for piece in filter(None, re.split("([#+/~<>-])", part)):
+    for piece in filter(None, _SIGN.split(part)) if _SIGN.search(part) else (part,):
         if piece in "#+/~<>-":
             words.append(piece)
             continue

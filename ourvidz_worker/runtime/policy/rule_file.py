@@ -57,6 +57,7 @@ _LISTS: Mapping[str, tuple[str, ...]] = {
 }
 _MAPS: Mapping[str, type] = {
     "numbers": int,
+    "bound_numbers": int,
     "factors": float,
     "units": int,
     "eras": int,

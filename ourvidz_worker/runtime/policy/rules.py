@@ -36,6 +36,7 @@ class NumberWord:
 
     value: int
     language: int | None
+    bound: bool = False  # says nothing alone: "quarto" is fourth and a room
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +129,12 @@ class Rules:
                         self.operators.add(pattern, kind)
 
     def _learn_numbers(self, language: int, file: RuleFile) -> None:
-        for phrase, value in file.get("numbers", {}).items():
-            for pattern in patterns_of([phrase], self.spelling):
-                is_short = "".join(pattern).isascii() and len("".join(pattern)) <= _LONGEST_SHARED
-                self.numbers.add(pattern, NumberWord(value, language if is_short else None))
+        for table in ("numbers", "bound_numbers"):
+            for phrase, value in file.get(table, {}).items():
+                for pattern in patterns_of([phrase], self.spelling):
+                    is_short = "".join(pattern).isascii() and len("".join(pattern)) <= _LONGEST_SHARED
+                    known_in = language if is_short else None
+                    self.numbers.add(pattern, NumberWord(value, known_in, bound=table == "bound_numbers"))
         tables = (("factors", self.factors), ("units", self.units), ("eras", self.eras))
         for table, known in tables:
             for phrase, value in file.get(table, {}).items():

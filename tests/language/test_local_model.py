@@ -79,7 +79,7 @@ async def test_a_load_goes_on_when_its_caller_is_cancelled(make: Make, cache_dir
     prepared: list[str] = []
 
     def prepare() -> None:
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         prepared.append(threading.current_thread().name)
         ensure_built(cache_dir, "qwen")
 
@@ -148,7 +148,7 @@ async def test_a_question_that_waits_for_the_load_is_never_asked_once_it_is_over
     go_on = threading.Event()
 
     def prepare() -> None:
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         ensure_built(cache_dir, "qwen")
 
     model = make(prepare)

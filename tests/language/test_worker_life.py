@@ -67,7 +67,7 @@ class Scene:
         )
         doors = Doorkeeper(Starlette(routes=[Route("/", self._answer), Route("/stream", self._stream)]))
         server = LocalServer(doors, "127.0.0.1", 0)
-        self._http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=10)
+        self._http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
         self.running = asyncio.create_task(self.worker.run(server, doors))
 
     async def ask(self, path: str = "/") -> httpx.Response:

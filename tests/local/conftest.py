@@ -31,13 +31,13 @@ def backend(shared_backend: RunningBackend) -> RunningBackend:
 @pytest.fixture
 def http(backend: RunningBackend) -> Iterator[httpx.Client]:
     """A plain client with the service key in both headers."""
-    with httpx.Client(base_url=backend.url, headers=backend.service_headers(), timeout=10) as client:
+    with httpx.Client(base_url=backend.url, headers=backend.service_headers(), timeout=60) as client:
         yield client
 
 
 @pytest.fixture
 def supabase(backend: RunningBackend) -> Iterator[Client]:
-    with httpx.Client(timeout=10) as client:
+    with httpx.Client(timeout=60) as client:
         yield create_client(backend.url, backend.environment()["SUPABASE_SERVICE_KEY"], _options(client))
 
 
@@ -45,7 +45,7 @@ def supabase(backend: RunningBackend) -> Iterator[Client]:
 def user(backend: RunningBackend) -> Iterator[Client]:
     """The demo user, signed in."""
     environment = backend.environment()
-    with httpx.Client(timeout=10) as client:
+    with httpx.Client(timeout=60) as client:
         signed_in = create_client(backend.url, environment["SUPABASE_ANON_KEY"], _options(client))
         signed_in.auth.sign_in_with_password(
             {"email": environment["OURVIDZ_USER_EMAIL"], "password": environment["OURVIDZ_USER_PASSWORD"]}

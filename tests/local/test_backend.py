@@ -146,7 +146,7 @@ class TestPage:
     def test_events_tell_of_changes_and_end_with_the_server(self, tmp_path: Path) -> None:
         with (
             RunningBackend(tmp_path) as running,
-            httpx.stream("GET", f"{running.url}/local/events", timeout=10) as events,
+            httpx.stream("GET", f"{running.url}/local/events", timeout=60) as events,
         ):
             lines = (line for line in events.iter_lines() if line.startswith("event:"))
             assert next(lines) == "event: jobs"

@@ -71,7 +71,7 @@ def request(
     """Status and body of a request whose target goes out byte for byte, with the service key."""
     named = {**backend.service_headers(), "Host": "x", "Connection": "close", **(headers or {})}
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
-    with socket.create_connection(("127.0.0.1", int(backend.url.rpartition(":")[2])), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", int(backend.url.rpartition(":")[2])), timeout=60) as connection:
         connection.sendall("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, content = answer.partition(b"\r\n\r\n")

@@ -39,7 +39,7 @@ def redis(served: RunningBackend) -> Iterator[Redis]:
 def rest(served: RunningBackend, redis: Redis) -> Iterator[httpx.Client]:
     environment = served.environment()
     headers = {"Authorization": f"Bearer {environment['UPSTASH_REDIS_REST_TOKEN']}"}
-    with httpx.Client(base_url=environment["UPSTASH_REDIS_REST_URL"], headers=headers, timeout=10) as client:
+    with httpx.Client(base_url=environment["UPSTASH_REDIS_REST_URL"], headers=headers, timeout=60) as client:
         yield client
 
 

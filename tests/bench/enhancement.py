@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from ourvidz_worker.engines.tiny.models import ensure_built
 from tests.bench.bars import bar_chart
 from tests.chaos import report
 from tests.support.commands import ROOT, clean_environment
+from tests.support.ports import free_port
 
 TOKEN = "bench-token"
 START_SECONDS = 1800.0
@@ -116,7 +116,7 @@ def _one_life(arguments: argparse.Namespace, figures: Figures, start: int) -> No
 
 @contextmanager
 def _worker(models: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    port = _free_port()
+    port = free_port()
     environment = clean_environment(
         {
             **{
@@ -210,12 +210,6 @@ def _machine() -> dict[str, Any]:
 
 def _cache() -> Path:
     return Path(os.environ.get("OURVIDZ_CACHE") or Path(tempfile.gettempdir()) / "ourvidz-bench-models")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _parser() -> argparse.ArgumentParser:

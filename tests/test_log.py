@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from ourvidz_worker.log import STRUCK_OUT, configure_logging
+from tests.support.logs import logging_restored
 
 SECRETS = ("eyJhbGciOiJIUzI1NiJ9.service-key", 'a "quoted" \\ sécret', "token", "token-and-more")
 FORMATS: tuple[Literal["json", "console"], ...] = ("json", "console")
@@ -22,13 +23,8 @@ FORMATS: tuple[Literal["json", "console"], ...] = ("json", "console")
 
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    with logging_restored():
+        yield
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

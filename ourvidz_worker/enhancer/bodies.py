@@ -81,13 +81,10 @@ async def read_body(request: Request) -> dict[str, Any]:
 
 
 def enhance_request(body: Mapping[str, Any], catalogue: Catalogue, *, stream: bool) -> EnhanceRequest:
-    """Raises `PayloadError`. Without a job type, format and quality choose one of WAN's."""
+    """Raises `PayloadError`. Without a job type, format and quality choose one of WAN's; beside one they yield to it."""
     kind = _one_of(body, "format", {job_type.media for job_type in catalogue.values()})
     quality = _one_of(body, "quality", {job_type.quality for job_type in catalogue.values()})
     job_type = _job_type(body, catalogue, default=f"{kind or 'image'}_{quality or 'high'}")
-    for field, asked, own in (("format", kind, job_type.media), ("quality", quality, job_type.quality)):
-        if asked not in (None, own):
-            raise PayloadError(field, f"is {asked}, but that of {job_type.name} is {own}; leave one of them out")
     return EnhanceRequest(
         prompt=_prose(body, "prompt", "original_prompt"),
         job_type=job_type,

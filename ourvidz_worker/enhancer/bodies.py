@@ -81,7 +81,7 @@ async def read_body(request: Request) -> dict[str, Any]:
 
 
 def enhance_request(body: Mapping[str, Any], catalogue: Catalogue, *, stream: bool) -> EnhanceRequest:
-    """Raises `PayloadError`. Without a job type, format and quality choose one of WAN's; beside one they yield to it."""
+    """Raises `PayloadError`. Format and quality choose one of WAN's job types, and yield to one that is named."""
     kind = _one_of(body, "format", {job_type.media for job_type in catalogue.values()})
     quality = _one_of(body, "quality", {job_type.quality for job_type in catalogue.values()})
     job_type = _job_type(body, catalogue, default=f"{kind or 'image'}_{quality or 'high'}")

@@ -32,7 +32,15 @@ _CURES = {
 
 QWEN_CURE = "set it to a long random text, like `openssl rand -hex 32` prints; whoever asks this worker must send it"
 
-PathOfHome = Annotated[Path, AfterValidator(Path.expanduser)]
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~, and no home folder is known; write the whole path") from None
+
+
+PathOfHome = Annotated[Path, AfterValidator(_expanded)]
 """`~/models` also where no shell has seen it, as in an environment file."""
 
 _OBJECT_NAME = re.compile(r"\w+(\.\w+)*:\w+")

@@ -54,9 +54,9 @@ def test_a_tilde_is_the_home_folder_also_where_no_shell_has_seen_it(monkeypatch:
     settings = load_settings()
     assert (settings.models_dir, settings.spool_dir) == (Path.home() / "models", Path.home() / "spool")
     monkeypatch.setenv("OURVIDZ_SPOOL", "~nobody-of-this-name/spool")
-    assert problems() == (
-        "OURVIDZ_SPOOL is wrong: begins with ~, and no home folder is known; write the whole path, "
-        "got '~nobody-of-this-name/spool'",
+    (problem,) = problems()
+    assert problem.startswith(
+        "OURVIDZ_SPOOL is wrong: begins with ~, and no home folder is known; write the whole path"
     )
 
 

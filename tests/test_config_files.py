@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ourvidz_worker import config_files
+from ourvidz_worker.cli.chosen import chosen_files
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.errors import ConfigurationError
@@ -52,6 +53,16 @@ def test_an_installed_package_uses_its_own_folder(package: Path) -> None:
 def test_the_operators_file_goes_over_the_shipped_one(tmp_path: Path) -> None:
     override = write(tmp_path / "mine", {"job_types.toml": "mine"})
     assert ConfigFiles(override).text("job_types.toml") == "mine"
+
+
+@pytest.mark.usefixtures("package")
+def test_commands_without_other_settings_read_the_folder_as_workers_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "mine", {"job_types.toml": "mine"})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OURVIDZ_CONFIG_DIR", "~/mine")
+    assert chosen_files().text("job_types.toml") == "mine"
 
 
 @pytest.mark.usefixtures("package")

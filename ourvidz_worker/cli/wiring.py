@@ -10,10 +10,11 @@ from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, Callback
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.classifier import load_classifier
 from ourvidz_worker.cli.language import adult_capable, build_enhancer
 from ourvidz_worker.config_files import ConfigFiles
-from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily, parse_catalogue
+from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily
 from ourvidz_worker.control import Announcer
 from ourvidz_worker.engines.assembly import assemble
 from ourvidz_worker.engines.media.options import MediaOptions, Signing
@@ -56,14 +57,6 @@ def read_configuration(files: ConfigFiles) -> Configuration:
             prompts=files.texts("prompts"),
             policy=TextPolicy.parse(list(files.texts("policy").values())),
         )
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-
-
-def read_catalogue(files: ConfigFiles) -> Catalogue:
-    """For whoever draws nothing: the rest takes half a second to read. Raises `ConfigurationError`."""
-    try:
-        return parse_catalogue(files.text("job_types.toml"))
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.backend.upstash.dead_letters import DeadLetters
+from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.queue.output import Output
-from ourvidz_worker.cli.wiring import read_catalogue
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.errors import ConfigurationError

@@ -12,14 +12,13 @@ from ourvidz_worker.cli.queue.output import size
 from ourvidz_worker.engines.volume.converted import Copy, copies, leftovers
 from ourvidz_worker.engines.volume.inventory import Stock, stock_of
 from ourvidz_worker.engines.volume.sources import Source
-from ourvidz_worker.engines.volume.weights import findings
 
 _HEADINGS = ("name", "state", "there", "whole", "source", "path")
 
 
 def show(shelf: Shelf, _arguments: argparse.Namespace) -> int:
     stocks = [stock_of(piece, shelf.settings.models_dir) for piece in shelf.pieces]
-    loadable = {piece.name for piece in shelf.pieces if not findings(piece)}
+    loadable = {stock.piece.name for stock in stocks if stock.loadable}
     found = [copy for copy in copies(shelf.models, shelf.settings.models_dir) if f"{copy.part}.path" in loadable]
     if shelf.output.as_json:
         shelf.output.document(
@@ -43,8 +42,8 @@ def _notes(shelf: Shelf, stocks: list[Stock], found: list[Copy]) -> Iterator[str
         if stock.state == "partial":
             yield from (f"{stock.piece.name}: {problem}" for problem in stock.problems)
     for copy in found:
-        what = "loads from its faster copy" if copy.fits else "could load faster: see `models convert`"
-        yield f"{copy.part}.path: {what}" + (f" {copy.path}" if copy.fits else "")
+        what = f"loads from its faster copy {copy.path}" if copy.fits else "could load faster: see `models convert`"
+        yield f"{copy.part}.path: {what}"
     for path in _leftovers(shelf):
         yield f"{path} is no copy of what models.toml names now: unless one is being made, it can be removed"
     for source in _unused(shelf):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,13 +21,17 @@ _BLOCK = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """`bytes` of a piece are there; `whole_bytes` is what its source says of it, if it has one."""
+    """`bytes` of a piece are there; `whole_bytes` is what its source says of it, if it has one.
+
+    What is `loadable` may still differ from its source.
+    """
 
     piece: Piece
     state: State
     bytes: int
     whole_bytes: int | None
     problems: tuple[str, ...]
+    loadable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,10 @@ class Verdict:
 
 def stock_of(piece: Piece, models_dir: Path) -> Stock:
     present = sum(path.stat().st_size for path in _files(piece))
-    problems = _problems(piece, models_dir)
+    found = findings(piece)
+    problems = _problems(piece, models_dir, found)
     state: State = "present" if not problems else "partial" if present else "missing"
-    return Stock(piece, state, present, piece.source.bytes if piece.source else None, problems)
+    return Stock(piece, state, present, piece.source.bytes if piece.source else None, problems, not found)
 
 
 def still_to_fetch(piece: Piece, models_dir: Path) -> list[SourceFile]:
@@ -59,7 +64,8 @@ def still_to_fetch(piece: Piece, models_dir: Path) -> list[SourceFile]:
 
 def verify(piece: Piece, models_dir: Path, *, full: bool, on_bytes: OnBytes) -> Verdict:
     """Compare with sizes and headers, and with hashes where it is to be `full`."""
-    problems, known = _problems(piece, models_dir), _known_hashes(piece, models_dir) if full else {}
+    problems = _problems(piece, models_dir, findings(piece))
+    known = _known_hashes(piece, models_dir) if full else {}
     damaged = [
         f"{path} is damaged: its SHA-256 is {found}, not {expected}; remove it and {piece.fetching}"
         for path, expected in known.items()
@@ -68,9 +74,9 @@ def verify(piece: Piece, models_dir: Path, *, full: bool, on_bytes: OnBytes) -> 
     return Verdict((*problems, *damaged), len(_files(piece)), len(known))
 
 
-def _problems(piece: Piece, models_dir: Path) -> tuple[str, ...]:
-    """What would keep it from loading, and what its source has otherwise; of each file once."""
-    source, found = piece.source, findings(piece)
+def _problems(piece: Piece, models_dir: Path, found: Sequence[str]) -> tuple[str, ...]:
+    """What was `found` that would keep it from loading, and what its source has otherwise; of each file once."""
+    source = piece.source
     if source is None or not _began(source, models_dir):
         return tuple(found)
     places = [(source.place(file, models_dir), file) for file in source.files]

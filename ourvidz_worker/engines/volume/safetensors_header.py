@@ -16,14 +16,14 @@ from typing import Any
 _LENGTH = 8
 _LONGEST_HEADER = 100_000_000  # the format's own limit
 _BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16}
-_OTHER_FORMATS = {
+_BITS |= {"I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64}
+_OTHER_FORMATS = {  # by their first bytes
     b"PK\x03\x04": "a PyTorch archive, which could run code when it is read",
     b"\x80": "a PyTorch archive, which could run code when it is read",
     b"version ": "a Git LFS pointer, whose content was not downloaded",
     b"<": "a web page",
     b"GGUF": "a GGUF file",
-}  # by their first bytes
-_BITS |= {"I32": 32, "U32": 32, "F32": 32, "I64": 64, "U64": 64, "F64": 64}
+}
 
 
 class DamagedFile(ValueError):

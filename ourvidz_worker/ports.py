@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 class Claim:
     """A queue element that this worker holds until it is acknowledged; `element` is what lies in the held list.
 
-    `mark` tells this claim from another one of the same bytes, once it is begun.
+    `mark` tells this claim from another one of the same bytes, once it is begun. `behind` is how many jobs still
+    waited on the queue when this one was taken, where the claim could tell.
     """
 
     queue: str
     element: str
     delivery: Delivery
     mark: str = field(default_factory=lambda: secrets.token_hex(4), compare=False)
+    behind: int | None = field(default=None, compare=False)
 
     @property
     def begun(self) -> str:
@@ -144,6 +146,24 @@ class Message(TypedDict):
 OnStep = Callable[[int, int], None]
 """Called after each denoising step with (steps done, steps in all); raises an `Interruption` to stop."""
 
+OnFrames = Callable[[int, "Pixels"], None]
+"""Given the frames of a clip while others are decoded: the index of the first one, and RGB (n, height, width, 3).
+
+They come in order; index 0 once more means that the clip is decoded anew, and what came before does not count.
+"""
+
+
+def unheard(_index: int, _frames: Pixels) -> None:
+    """For whoever waits for the whole clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One job's part in a generation that jobs share: what it asks for, and who hears of its progress."""
+
+    request: GenerationRequest
+    on_step: OnStep
+
 
 class JobQueue(Protocol):
     """One queue as one owner sees it.
@@ -158,8 +178,11 @@ class JobQueue(Protocol):
     async def length(self) -> int:
         """How many jobs wait. The only command of an idle poll."""
 
-    async def claim(self) -> Claim | None:
-        """Confirm the lease and take the next job, or None when there is none."""
+    async def claim(self, *, alike: str | None = None) -> Claim | None:
+        """Confirm the lease and take the next job, or None when there is none.
+
+        `alike` names a job type: then the next job is taken only if it is of that type, so that it may share a batch.
+        """
 
     async def begin(self, claim: Claim, job_id: str) -> Begun | None:
         """Mark the job as being generated, so that this attempt is charged if the worker dies.
@@ -245,29 +268,70 @@ class ReferenceSource(Protocol):
 
 
 class Engine(Protocol):
-    """A model family on one device. Its methods block and are called from one thread, one at a time."""
+    """A model family on one device. Its methods block and are called from one thread, one at a time.
+
+    Only `prepare` and `shape` may be called beside another one.
+    """
 
     @property
     def model_name(self) -> str: ...
 
     def load(self) -> None:
-        """Bring the weights onto the device; raises `ConfigurationError` when they are missing or unfit."""
+        """Bring the weights onto the device and warm up; raises `ConfigurationError` when they are missing or unfit."""
 
-    def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
+    def prepare(self, request: GenerationRequest) -> None:
+        """Do ahead what needs no free card, like reading the prompt, so that `generate` finds it done.
+
+        Called from a thread of its own while another job is drawn. What cannot be done ahead is left to `generate`,
+        which also meets whatever is wrong with the request; raises nothing but bugs.
+        """
+
+    def shape(self, request: GenerationRequest) -> Hashable | None:
+        """Requests of equal shapes can be drawn in one batch; None for one that is drawn alone."""
+
+    def generate(self, request: GenerationRequest, on_step: OnStep, on_frames: OnFrames = unheard) -> Generation:
         """Draw. Raises `OutOfMemory`, `OutputInvalid`, `BadJob`, `PoisonedContext`, or what `on_step` raises.
 
-        Whatever else a model library raises is a bug for the log and an internal error for the user.
+        `on_frames` is given the frames of a clip as they are decoded. Whatever else a model library raises is a bug
+        for the log and an internal error for the user.
+        """
+
+    def generate_together(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
+        """Draw requests of one shape in one batch; each has the outcome that it would have had alone, in order.
+
+        What one `on_step` raises is the outcome of its order only, and the others go on. Raises `PoisonedContext`.
         """
 
     def memory(self) -> GpuMemory | None:
         """The card's memory since the last call, or None without a card."""
 
 
+class Footage(Protocol):
+    """A clip that is being encoded while it is still being decoded; callable from any thread."""
+
+    def add(self, index: int, frames: Pixels) -> None:
+        """As `OnFrames`. Never waits for the encoder and raises nothing: what went wrong shows at `encode`."""
+
+    def discard(self) -> None:
+        """The clip does not come to its end: leave no file and no thread behind. Harmless when repeated."""
+
+
 class MediaEncoder(Protocol):
-    def encode(self, request: GenerationRequest, generation: Generation, folder: Path, limit: BucketLimit) -> Encoded:
+    def film(self, request: GenerationRequest, folder: Path) -> Footage | None:
+        """Begin to encode a clip into `folder`, frame by frame as they come; None for stills."""
+
+    def encode(
+        self,
+        request: GenerationRequest,
+        generation: Generation,
+        folder: Path,
+        limit: BucketLimit,
+        footage: Footage | None = None,
+    ) -> Encoded:
         """Write PNGs or one MP4 into `folder`, within the limit if that can be done, and check each. Blocks.
 
-        Raises `OutputInvalid`, or `ConfigurationError` when files can no longer be signed.
+        `footage` is the clip as far as it was encoded on the way; whatever it lacks is encoded now. Raises
+        `OutputInvalid`, or `ConfigurationError` when files can no longer be signed.
         """
 
 

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from ourvidz_worker.engines.volume.sources import Source, build_sources, source_problems
+from ourvidz_worker.engines.volume.tiers import EXACT, Attention, Compile, Tier
 from ourvidz_worker.errors import ConfigurationError
 
 Part = Literal["sdxl", "wan", "qwen"]
@@ -40,6 +41,9 @@ class SdxlModel:
     ip_adapter: str | None = None
     ip_adapter_face: str | None = None
     controlnet: str | None = None
+    attention: Attention = "auto"
+    compile: Compile = "auto"
+    tier: Tier = EXACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,9 @@ class WanModel:
     config: str | None = None
     adult_capable: bool = False
     vace: str | None = None
+    attention: Attention = "auto"
+    compile: Compile = "auto"
+    tier: Tier = EXACT
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, parse_models
+from ourvidz_worker.engines.volume.tiers import EXACT, Tier
 from ourvidz_worker.errors import ConfigurationError
 
 GOOD = """
@@ -40,6 +41,29 @@ def test_the_shipped_file_names_the_weights_of_the_product(models: ModelsConfig)
     assert not models.wan.adult_capable
     assert models.wan.vae_dtype == "float32"
     assert models.qwen.path.endswith("models--Qwen--Qwen2.5-7B-Instruct")
+
+
+def test_nothing_deviates_unless_it_is_asked_to(models: ModelsConfig) -> None:
+    for model in (models.sdxl, models.wan, parse_models(GOOD).sdxl, parse_models(GOOD).wan):
+        assert (model.tier, model.attention, model.compile) == (EXACT, "auto", "auto")
+    assert models.wan.vae_decode_dtype == "bfloat16"
+
+
+def test_a_tier_is_what_its_table_says() -> None:
+    shipped = (Path(__file__).parents[2] / "configs" / "models.toml").read_text()
+    turbo = parse_models(shipped.replace('tier = "exact"', 'tier = "turbo"'))
+    assert turbo.sdxl.tier == Tier("turbo", guidance_until=0.5, deep_cache=3)
+    assert turbo.wan.tier == Tier("turbo", guidance_until=0.5, first_block_cache=0.04, attention="sage")
+    balanced = parse_models(shipped.replace('tier = "exact"', 'tier = "balanced"'))
+    assert balanced.sdxl.tier == balanced.wan.tier == Tier("balanced", guidance_until=0.5)
+    distilled = 'tier = "few"\n[wan.tiers.few]\ndistilled_lora = "l"\nnum_inference_steps = 8\nguidance_scale = 1'
+    own = parse_models(
+        GOOD.replace('path = "w"', 'path = "w"\nattention = "sdpa"\ncompile = "off"', 1).replace(
+            "[qwen]", f"{distilled}\n[qwen]"
+        )
+    )
+    assert own.wan.tier == Tier("few", distilled_lora="l", num_inference_steps=8, guidance_scale=1)
+    assert (own.wan.attention, own.wan.compile) == ("sdpa", "off")
 
 
 def test_the_shipped_sources_are_whole(models: ModelsConfig) -> None:
@@ -99,6 +123,30 @@ def test_what_is_left_out_has_a_default() -> None:
         ('path = "m.safetensors"', 'path = "m"\nadult_capable = 1', "[sdxl] adult_capable = 1"),
         ('path = "q"', 'path = "q"\nmax_new_tokens = 0', "[qwen] max_new_tokens = 0"),
         ('path = "q"', 'path = "q"\ntemperature = true', "[qwen] temperature = True"),
+        ('path = "w"', 'path = "w"\nattention = "fast"', "[wan] attention = 'fast' in models.toml is wrong"),
+        ('path = "w"', 'path = "w"\ncompile = true', "[wan] compile = True in models.toml is wrong: it must be one of"),
+        ('path = "w"', 'path = "w"\nvae_decode_dtype = "fp8"', "[wan] vae_decode_dtype = 'fp8'"),
+        ('path = "w"', 'path = "w"\ntier = "turbo"', "[wan] tier = 'turbo' in models.toml is wrong: it must be one of"),
+        ('path = "w"', 'path = "w"\ntier = 3', "[wan] tier = 3 in models.toml is wrong"),
+        ('path = "w"', 'path = "w"\ntiers = 3', "[wan] tiers in models.toml must be tables [wan.tiers.NAME]"),
+        ('path = "q"', 'path = "q"\ntier = "exact"', "[qwen] tier is unknown"),
+        ("[qwen]", "[wan.tiers]\nfast = 1\n[qwen]", "[wan.tiers] fast in models.toml must be a table [wan.tiers.fast]"),
+        ("[qwen]", "[wan.tiers.exact]\n[qwen]", "[wan.tiers.exact] in models.toml must go"),
+        (
+            "[qwen]",
+            "[wan.tiers.t]\ndeep_cache = 3\n[qwen]",
+            "[wan.tiers.t] deep_cache is unknown in models.toml; known",
+        ),
+        ("[qwen]", "[sdxl.tiers.t]\nfirst_block_cache = 0.1\n[qwen]", "[sdxl.tiers.t] first_block_cache is unknown"),
+        ("[qwen]", "[sdxl.tiers.t]\ndeep_cache = 1\n[qwen]", "[sdxl.tiers.t] deep_cache = 1 in models.toml is wrong"),
+        ("[qwen]", "[wan.tiers.t]\nguidance_until = 0\n[qwen]", "[wan.tiers.t] guidance_until = 0 in models.toml is"),
+        ("[qwen]", "[wan.tiers.t]\nfirst_block_cache = true\n[qwen]", "it must be a threshold between 0 and 1"),
+        ("[qwen]", '[wan.tiers.t]\nattention = "s"\n[qwen]', "[wan.tiers.t] attention = 's' in models.toml is wrong"),
+        (
+            "[qwen]",
+            "[wan.tiers.t]\nguidance_scale = 1\n[qwen]",
+            "has guidance_scale in models.toml without distilled_lora and num_inference_steps: they go together",
+        ),
         ("[wan]", "[wam]", "unknown table [wam]"),
         ("[wan]", "[wam]", "no table [wan]"),
         ("[sdxl]", "[sdxl", "not valid TOML"),
@@ -127,5 +175,9 @@ def test_a_mistake_is_named_with_its_table_and_key(old: str, new: str, finding: 
 
 def test_all_mistakes_are_listed_together() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        parse_models(GOOD.replace('"float16"', '"half"').replace('path = "q"', ""))
-    assert len(caught.value.problems) == 3
+        parse_models(
+            GOOD.replace('"float16"', '"half"')
+            .replace('path = "q"', "")
+            .replace("[qwen]", '[wan.tiers.t]\nattention = "s"\ndeep_cache = 3\n[qwen]')
+        )
+    assert len(caught.value.problems) == 5

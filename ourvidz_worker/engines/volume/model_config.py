@@ -6,10 +6,20 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
 
 from ourvidz_worker.engines.volume.sources import Source, build_sources, source_problems
-from ourvidz_worker.engines.volume.tiers import EXACT, Attention, Compile, Tier
+from ourvidz_worker.engines.volume.tiers import (
+    ATTENTIONS,
+    COMPILES,
+    EXACT,
+    Attention,
+    Compile,
+    Tier,
+    Tiered,
+    build_tier,
+    tier_problems,
+)
 from ourvidz_worker.errors import ConfigurationError
 
 Part = Literal["sdxl", "wan", "qwen"]
@@ -51,7 +61,8 @@ class WanModel:
     """A WAN text-to-video model in the Diffusers or the original layout; paths are relative to the models folder.
 
     `config` is what the original layout does not say about itself: a folder with a `config.json` per model.
-    `vace` is a VACE model of the same size; without its weights fewer references can be followed.
+    `vace` is a VACE model of the same size; without its weights fewer references can be followed. On a CUDA device
+    the VAE decodes in `vae_decode_dtype`; it encodes, and decodes elsewhere, in `vae_dtype`.
     """
 
     model_name: str
@@ -62,6 +73,7 @@ class WanModel:
     config: str | None = None
     adult_capable: bool = False
     vace: str | None = None
+    vae_decode_dtype: str = "bfloat16"
     attention: Attention = "auto"
     compile: Compile = "auto"
     tier: Tier = EXACT
@@ -112,8 +124,8 @@ def parse_models(text: str, *, configs: Mapping[Part, str] | None = None) -> Mod
     if problems:
         raise ConfigurationError(problems)
     return ModelsConfig(
-        sdxl=_build({"config": shipped.get("sdxl")} | document["sdxl"], SdxlModel),
-        wan=_build({"config": shipped.get("wan")} | document["wan"], WanModel),
+        sdxl=_build({"config": shipped.get("sdxl")} | _tiered(document["sdxl"]), SdxlModel),
+        wan=_build({"config": shipped.get("wan")} | _tiered(document["wan"]), WanModel),
         qwen=_build(document["qwen"], QwenModel),
         sources=build_sources(sources),
     )
@@ -122,9 +134,13 @@ def parse_models(text: str, *, configs: Mapping[Part, str] | None = None) -> Mod
 def _problems(name: str, table: Any, table_type: type[Any]) -> list[str]:
     if not isinstance(table, dict):
         return [f"models.toml has no table [{name}]"]
+    problems: list[str] = []
     hints = get_type_hints(table_type)
+    if name in get_args(Tiered):
+        problems += tier_problems(cast(Tiered, name), table.get("tier", EXACT.name), table.get("tiers", {}))
+        table = {key: value for key, value in table.items() if key not in ("tier", "tiers")}
     required = [field.name for field in fields(table_type) if field.default is MISSING]
-    problems = [f"[{name}] {key} is missing in models.toml" for key in required if key not in table]
+    problems += [f"[{name}] {key} is missing in models.toml" for key in required if key not in table]
     for key, value in table.items():
         if key not in hints:
             problems.append(f"[{name}] {key} is unknown in models.toml; known are {', '.join(hints)}")
@@ -140,6 +156,9 @@ def _mismatch(key: str, value: Any, hint: Any) -> str | None:
     rules: Mapping[str, tuple[bool, str]] = {
         "dtype": (text in DTYPES, f"one of {', '.join(DTYPES)}"),
         "vae_dtype": (text in DTYPES, f"one of {', '.join(DTYPES)}"),
+        "vae_decode_dtype": (text in DTYPES, f"one of {', '.join(DTYPES)}"),
+        "attention": (text in ATTENTIONS, f"one of {', '.join(ATTENTIONS)}"),
+        "compile": (text in COMPILES, f"one of {', '.join(COMPILES)}"),
         "device": (DEVICE.fullmatch(text) is not None, "auto, cpu, cuda or cuda:N"),
         "max_new_tokens": (isinstance(number, int) and 1 <= number <= 4096, "a whole number from 1 to 4096"),
         "temperature": (number is not None and 0 < number <= 2, "a number above 0 and up to 2"),
@@ -152,6 +171,12 @@ def _mismatch(key: str, value: Any, hint: Any) -> str | None:
     else:
         fine, expected = bool(text.strip()), "a text that is not empty"
     return None if fine else expected
+
+
+def _tiered(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The tier that was chosen in the place of its name, and without the others."""
+    own = {key: value for key, value in table.items() if key != "tiers"}
+    return own | {"tier": build_tier(table.get("tier", EXACT.name), table.get("tiers", {}))}
 
 
 def _build(table: Mapping[str, Any], table_type: type[Table]) -> Table:

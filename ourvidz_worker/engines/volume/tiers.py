@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 Attention = Literal["auto", "sdpa", "flash3", "sage", "xformers"]
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
+
 Compile = Literal["auto", "on", "off"]
+COMPILES: tuple[Compile, ...] = get_args(Compile)
+
+Tiered = Literal["sdxl", "wan"]
+"""The models that know tiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +38,68 @@ class Tier:
 
 
 EXACT = Tier()
+
+_DISTILLED = ("distilled_lora", "num_inference_steps", "guidance_scale")
+_KEYS: Mapping[Tiered, tuple[str, ...]] = {
+    "sdxl": ("guidance_until", "deep_cache", "attention", *_DISTILLED),
+    "wan": ("guidance_until", "first_block_cache", "attention", *_DISTILLED),
+}
+
+
+def tier_problems(part: Tiered, chosen: Any, tables: Any) -> list[str]:
+    """What is wrong with `tier` and the tables `[part.tiers.*]` of `models.toml`."""
+    if not isinstance(tables, dict):
+        return [f"[{part}] tiers in models.toml must be tables [{part}.tiers.NAME]"]
+    known = ", ".join((EXACT.name, *tables))
+    problems = []
+    if chosen != EXACT.name and (not isinstance(chosen, str) or chosen not in tables):
+        problems.append(
+            f"[{part}] tier = {chosen!r} in models.toml is wrong: it must be one of {known}, "
+            f"or have a table [{part}.tiers.NAME]"
+        )
+    return problems + [problem for name, table in tables.items() for problem in _table_problems(part, name, table)]
+
+
+def build_tier(chosen: str, tables: Mapping[str, Mapping[str, Any]]) -> Tier:
+    """The tier of that name, out of tables without problems."""
+    return EXACT if chosen == EXACT.name else Tier(chosen, **tables[chosen])
+
+
+def _table_problems(part: Tiered, name: str, table: Any) -> list[str]:
+    label, keys = f"[{part}.tiers.{name}]", _KEYS[part]
+    if name == EXACT.name:
+        return [f"{label} in models.toml must go: the tier {EXACT.name} is what the model draws without any measure"]
+    if not isinstance(table, dict):
+        return [f"[{part}.tiers] {name} in models.toml must be a table {label}"]
+    problems = [
+        f"{label} {key} is unknown in models.toml; known are {', '.join(keys)}" for key in table if key not in keys
+    ]
+    problems += [
+        f"{label} {key} = {value!r} in models.toml is wrong: it must be {expected}"
+        for key, value in table.items()
+        if key in keys and (expected := _mismatch(key, value)) is not None
+    ]
+    if 0 < len(given := [key for key in _DISTILLED if key in table]) < len(_DISTILLED):
+        lacking = [key for key in _DISTILLED if key not in given]
+        problems.append(
+            f"{label} has {' and '.join(given)} in models.toml without {' and '.join(lacking)}: they go together"
+        )
+    return problems
+
+
+def _mismatch(key: str, value: Any) -> str | None:
+    """What the value should have been, or None when it is fine."""
+    text = value if isinstance(value, str) else ""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    whole = number if isinstance(number, int) else None
+    rules: Mapping[str, tuple[bool, str]] = {
+        "guidance_until": (number is not None and 0 < number <= 1, "a share of the steps, above 0 and up to 1"),
+        "first_block_cache": (number is not None and 0 < number < 1, "a threshold between 0 and 1"),
+        "deep_cache": (whole is not None and 2 <= whole <= 10, "a whole number of steps from 2 to 10"),
+        "attention": (text in ATTENTIONS, f"one of {', '.join(ATTENTIONS)}"),
+        "distilled_lora": (bool(text.strip()), "a text that is not empty"),
+        "num_inference_steps": (whole is not None and 1 <= whole <= 100, "a whole number from 1 to 100"),
+        "guidance_scale": (number is not None and 1 <= number <= 20, "a number from 1 to 20"),
+    }
+    fine, expected = rules[key]
+    return None if fine else expected

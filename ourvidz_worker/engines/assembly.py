@@ -1,6 +1,6 @@
 """Which engine a worker runs: the one place where a selection of models becomes objects.
 
-Importing this module imports no model library; each branch of `assemble` brings its own.
+Neither importing this module nor assembling brings a model library: that is done by whatever loads the engine.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ourvidz_worker.contract.catalogue import ModelFamily
+from ourvidz_worker.engines.deferred import DeferredEngine
 from ourvidz_worker.engines.language.local_model import LocalLanguageModel
 from ourvidz_worker.engines.language.testcard import TestCardLanguageModel
 from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, MediaOptions
@@ -122,28 +123,49 @@ def _model_engine(
     prepare: Callable[[Part], None],
     prompts: Mapping[str, str],
     reference_fit: Fit,
-) -> Engine:
-    """The same code for real and tiny models; `prepare` sees to it that a model's weights are on disk."""
-    with _without_collections():
-        from ourvidz_worker.engines.quiet import quieten_model_libraries  # noqa: PLC0415 - brings torch
+) -> DeferredEngine:
+    """The same code for real and tiny models; `prepare` sees to it that a model's weights are on disk.
 
-        quieten_model_libraries()
-        if family == "sdxl":
-            from ourvidz_worker.engines.sdxl.engine import SdxlEngine  # noqa: PLC0415
+    What is missing on disk shows before the model libraries are imported.
+    """
+    if family == "sdxl":
 
-            return SdxlEngine(models.sdxl, models_dir, partial(prepare, "sdxl"), fit=reference_fit)
+        def sdxl() -> Engine:
+            prepare("sdxl")
+            with _model_libraries():
+                from ourvidz_worker.engines.sdxl.engine import SdxlEngine  # noqa: PLC0415
 
-        from ourvidz_worker.engines.wan.engine import WanEngine  # noqa: PLC0415
+                return SdxlEngine(models.sdxl, models_dir, _nothing_left_to_do, fit=reference_fit)
 
-        negative_prompt = wan_negative(prompts)
-        return WanEngine(models.wan, models_dir, partial(prepare, "wan"), negative_prompt, fit=reference_fit)
+        return DeferredEngine(models.sdxl.model_name, sdxl)
+
+    negative_prompt = wan_negative(prompts)
+
+    def wan() -> Engine:
+        prepare("wan")
+        with _model_libraries():
+            from ourvidz_worker.engines.wan.engine import WanEngine  # noqa: PLC0415
+
+            return WanEngine(models.wan, models_dir, _nothing_left_to_do, negative_prompt, fit=reference_fit)
+
+    return DeferredEngine(models.wan.model_name, wan)
+
+
+def _nothing_left_to_do() -> None:
+    """The weights are on disk already."""
 
 
 @contextmanager
-def _without_collections() -> Iterator[None]:
-    """The model libraries bring a million objects to stay; looking through them again and again costs a fifth of it."""
+def _model_libraries() -> Iterator[None]:
+    """For importing them, in silence.
+
+    They bring a million objects to stay; looking through them again and again would cost a fifth of the time.
+    """
     gc.disable()
     try:
+        from ourvidz_worker.engines.quiet import quieten_model_libraries  # noqa: PLC0415 - brings torch
+
+        quieten_model_libraries()
         yield
     finally:
         gc.freeze()

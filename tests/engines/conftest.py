@@ -14,6 +14,7 @@ import pytest
 from ourvidz_worker.contract.catalogue import Catalogue, JobType, parse_catalogue
 from ourvidz_worker.contract.job import Job, Reference, ReferenceRole
 from ourvidz_worker.engines.assembly import Engines, assemble
+from ourvidz_worker.engines.deferred import DeferredEngine
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, parse_models
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 
@@ -46,16 +47,26 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_sdxl(models: ModelsConfig, cache_dir: Path, prompts: Mapping[str, str]) -> Engines:
-    return assemble(
-        "sdxl", selection="tiny", models=models, models_dir=Path("unused"), cache_dir=cache_dir, prompts=prompts
+    return _built(
+        assemble(
+            "sdxl", selection="tiny", models=models, models_dir=Path("unused"), cache_dir=cache_dir, prompts=prompts
+        )
     )
 
 
 @pytest.fixture(scope="session")
 def tiny_wan(models: ModelsConfig, cache_dir: Path, prompts: Mapping[str, str]) -> Engines:
-    return assemble(
-        "wan", selection="tiny", models=models, models_dir=Path("unused"), cache_dir=cache_dir, prompts=prompts
+    return _built(
+        assemble(
+            "wan", selection="tiny", models=models, models_dir=Path("unused"), cache_dir=cache_dir, prompts=prompts
+        )
     )
+
+
+def _built(engines: Engines) -> Engines:
+    """With the engine itself, for tests that reach inside."""
+    assert isinstance(engines.engine, DeferredEngine)
+    return replace(engines, engine=engines.engine.itself())
 
 
 @pytest.fixture(scope="session")

@@ -37,8 +37,8 @@ class PatientQueue:
     async def length(self) -> int:
         return await self._queue.length()
 
-    async def claim(self) -> Claim | None:
-        return await self._queue.claim()
+    async def claim(self, *, alike: str | None = None) -> Claim | None:
+        return await self._queue.claim(alike=alike)
 
     async def begin(self, claim: Claim, job_id: str) -> Begun | None:
         return await self._insist(lambda: self._queue.begin(claim, job_id))

@@ -171,9 +171,9 @@ def test_an_idle_poll_is_one_llen(respx_mock: respx.MockRouter) -> None:
 
 def test_lease_and_claim_are_one_command(respx_mock: respx.MockRouter) -> None:
     """No claim without a lease confirmed first, and one billed command for both."""
-    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": encoded("job")}))
+    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": [encoded("job"), 7]}))
     claim = call(lambda queue: queue.claim())
-    assert claim.element == "job"
+    assert (claim.element, claim.behind) == ("job", 7)
     [[name, _, count, *arguments]] = commands(respx_mock)
     assert (name, count) == ("EVAL", 4)
     assert arguments[:4] == ["worker:lease:pod-1", "sdxl_queue", "sdxl_queue:held:pod-1", "sdxl_queue:dead"]
@@ -181,7 +181,7 @@ def test_lease_and_claim_are_one_command(respx_mock: respx.MockRouter) -> None:
 
 
 def test_an_oversize_element_is_skipped_for_the_next_one(respx_mock: respx.MockRouter) -> None:
-    answers = [300_000, encoded("job")]
+    answers = [300_000, [encoded("job"), 0]]
     respx_mock.post(URL).mock(side_effect=[httpx.Response(200, json={"result": answer}) for answer in answers])
     assert call(lambda queue: queue.claim()).element == "job"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Literal, Protocol, Self
 
 from ourvidz_worker.backend.upstash.keys import QueueKeys, cancel_key, lease_key
@@ -24,7 +24,9 @@ class QueueWorld(Protocol):
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    def queue(self, owner: str, *, pop_end: End = "right") -> JobQueue: ...
+    def queue(
+        self, owner: str, *, pop_end: End = "right", fast: Collection[str] = (), longest_wait: float = 0
+    ) -> JobQueue: ...
 
     async def produce(self, *elements: bytes, end: End = "left") -> None:
         """Push elements as a producer does, one after another."""
@@ -54,8 +56,10 @@ class MemoryWorld:
     async def __aexit__(self, *_: object) -> None:
         return
 
-    def queue(self, owner: str, *, pop_end: End = "right") -> JobQueue:
-        return MemoryQueue(self._redis, queue=QUEUE, owner=owner, pop_end=pop_end)
+    def queue(
+        self, owner: str, *, pop_end: End = "right", fast: Collection[str] = (), longest_wait: float = 0
+    ) -> JobQueue:
+        return MemoryQueue(self._redis, queue=QUEUE, owner=owner, pop_end=pop_end, fast=fast, longest_wait=longest_wait)
 
     async def produce(self, *elements: bytes, end: End = "left") -> None:
         for element in elements:
@@ -97,8 +101,18 @@ class RestWorld:
         for queue in self._queues:
             await queue.close()
 
-    def queue(self, owner: str, *, pop_end: End = "right") -> JobQueue:
-        queue = UpstashQueue(url=self._layer.url, token=TOKEN, queue=QUEUE, owner=owner, pop_end=pop_end)
+    def queue(
+        self, owner: str, *, pop_end: End = "right", fast: Collection[str] = (), longest_wait: float = 0
+    ) -> JobQueue:
+        queue = UpstashQueue(
+            url=self._layer.url,
+            token=TOKEN,
+            queue=QUEUE,
+            owner=owner,
+            pop_end=pop_end,
+            fast=fast,
+            longest_wait=longest_wait,
+        )
         self._queues.append(queue)
         return queue
 

@@ -108,8 +108,8 @@ class FakeQueue(MemoryQueue):
     async def length(self) -> int:
         return await self._scripted("length", super().length())
 
-    async def claim(self) -> Claim | None:
-        return await self._scripted("claim", super().claim())
+    async def claim(self, *, alike: str | None = None) -> Claim | None:
+        return await self._scripted("claim", super().claim(alike=alike))
 
     async def begin(self, claim: Claim, job_id: str) -> Begun | None:
         return await self._scripted("begin", super().begin(claim, job_id))

@@ -7,9 +7,10 @@ expires tells others whether the owner lives. What was claimed can thus be found
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import compress
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -34,9 +35,10 @@ class UpstashQueue:
     """A `JobQueue` of one owner.
 
     `pop_end` is the end that producers do not push to (contract section 1). `lease_seconds` is how long the
-    owner is taken to be alive after a claim or renewal. `mode="rpop"` is for servers without LMOVE: a job is
-    popped and gone, so it runs at most once, nothing can be found again, and a repeated `requeue` or `bury`
-    repeats the push.
+    owner is taken to be alive after a claim or renewal. Jobs of the `fast` types are taken before others that wait
+    for less than `longest_wait` seconds; 0 keeps the order. `mode="rpop"` is for servers without LMOVE: a job is
+    popped and gone, so it runs at most once, in order and never beside one that is `alike`, nothing can be found again,
+    and a repeated `requeue` or `bury` repeats the push.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class UpstashQueue:
         pop_end: PopEnd = "right",
         mode: QueueMode = "held",
         lease_seconds: int = 90,
+        fast: Collection[str] = (),
+        longest_wait: float = 0,
         timeout_seconds: float = 10,
     ) -> None:
         self._redis = UpstashClient(url=url, token=token, timeout_seconds=timeout_seconds)
@@ -58,6 +62,8 @@ class UpstashQueue:
         self._push_next = "RPUSH" if pop_end == "right" else "LPUSH"
         self._holds = mode == "held"
         self._lease_seconds = lease_seconds
+        self._fast = sorted(fast) if longest_wait else []
+        self._longest_wait = timedelta(seconds=longest_wait)
 
     @property
     def name(self) -> str:
@@ -66,8 +72,10 @@ class UpstashQueue:
     async def length(self) -> int:
         return await self._redis.llen(self._keys.queue)
 
-    async def claim(self) -> Claim | None:
-        element = await (self._take_and_hold() if self._holds else self._pop())
+    async def claim(self, *, alike: str | None = None) -> Claim | None:
+        if self._holds:
+            return await self._take_and_hold(alike)
+        element = None if alike else await self._pop()
         return None if element is None else self._claim_of(element)
 
     async def begin(self, claim: Claim, job_id: str) -> Begun | None:
@@ -108,7 +116,8 @@ class UpstashQueue:
         await self._replace(claim, self._keys.queue, claim.delivery.untouched(), self._push_next)
 
     async def bury(self, claim: Claim, reason: str) -> None:
-        await self._replace(claim, self._keys.dead, claim.delivery.dead_letter(reason, died_at=_now()), "LPUSH")
+        letter = claim.delivery.dead_letter(reason, died_at=_text(datetime.now(UTC)))
+        await self._replace(claim, self._keys.dead, letter, "LPUSH")
 
     async def held(self) -> list[Claim]:
         if not self._holds:
@@ -137,9 +146,10 @@ class UpstashQueue:
     async def close(self) -> None:
         await self._redis.close()
 
-    async def _take_and_hold(self) -> str | None:
+    async def _take_and_hold(self, alike: str | None) -> Claim | None:
         while True:
-            taken: str | int | None = await self._redis.eval(
+            now = datetime.now(UTC)
+            taken: list[Any] | int | None = await self._redis.eval(
                 _CLAIM,
                 keys=[lease_key(self._owner), self._keys.queue, self._keys.held(self._owner), self._keys.dead],
                 args=[
@@ -148,11 +158,17 @@ class UpstashQueue:
                     self._pop_end.upper(),
                     str(MAX_ELEMENT_BYTES),
                     REDELIVERY_PREFIX,
-                    _now(),
+                    _text(now),
+                    _text(now - self._longest_wait),
+                    alike or "",
+                    *self._fast,
                 ],
             )
+            if taken is None:
+                return None
             if not isinstance(taken, int):
-                return taken
+                element, behind = taken
+                return replace(self._claim_of(element), behind=behind)
             structlog.get_logger().error("job_dead", queue=self.name, reason=f"an element has {taken} bytes")
 
     async def _pop(self) -> str | None:
@@ -191,5 +207,5 @@ class UpstashQueue:
         return Claim(queue=self.name, element=element, delivery=open_delivery(element))
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")

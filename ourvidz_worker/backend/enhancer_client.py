@@ -11,6 +11,7 @@ import httpx
 
 from ourvidz_worker.backend.loopback import is_loopback
 from ourvidz_worker.backend.retrying import Sleep
+from ourvidz_worker.backend.trust import trusted
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.contract.catalogue import JobType
 from ourvidz_worker.errors import ContentRefused, EnhancementFailed, WorkerError
@@ -37,6 +38,7 @@ class EnhancerClient:
         self._in_reach = True
         self._waited_in_vain = False
         self._http = httpx.AsyncClient(
+            verify=trusted(),
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),  # each call has a limit of its own
             trust_env=not is_loopback(url),

@@ -13,6 +13,7 @@ import httpx
 from ourvidz_worker.backend.language.completions import delta_of, refusal, whole_answer
 from ourvidz_worker.backend.language.event_lines import EventLines, LineTooLong
 from ourvidz_worker.backend.loopback import is_loopback
+from ourvidz_worker.backend.trust import trusted
 from ourvidz_worker.errors import (
     AnswerCutOff,
     AnswerTooLate,
@@ -38,6 +39,7 @@ class OpenAILanguageModel:
         self._url = url.rstrip("/")
         self._name = model_name
         self._http = httpx.AsyncClient(
+            verify=trusted(),
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),  # each call has a limit of its own
             trust_env=not is_loopback(url),

@@ -21,6 +21,7 @@ from ourvidz_worker.backend.references.destinations import (
 )
 from ourvidz_worker.backend.references.pictures import PictureUnusable, decode_picture
 from ourvidz_worker.backend.retrying import Sleep, retrying
+from ourvidz_worker.backend.trust import trusted
 from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.errors import BackendUnavailable, ReferenceUnusable
 from ourvidz_worker.ports import ReferenceImage
@@ -72,7 +73,7 @@ class HttpReferenceSource:
         self._extensions = {"timeout": timeout.as_dict()}
         # Without a client around it nothing is added: no cookies, no redirects, and no proxy that looks up the name.
         self._http = httpx.AsyncHTTPTransport(
-            verify=ssl_context or httpx.create_ssl_context(),
+            verify=ssl_context or trusted(),
             # The pool knows a connection by its address, but its certificate was checked for one host name.
             limits=httpx.Limits(max_keepalive_connections=0),
         )

@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 
 import httpx
+from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
-from supabase import AsyncClient
 
 from ourvidz_worker.contract.catalogue import Bucket
 from ourvidz_worker.errors import BackendRefused
@@ -20,7 +20,7 @@ _KNOWN_SECONDS = 600.0  # a bucket's owner may change its settings while workers
 class BucketLimits:
     """What the server says, asked once per bucket and ten minutes; the catalogue where it cannot be asked."""
 
-    def __init__(self, client: AsyncClient, buckets: Mapping[str, Bucket], timeout_seconds: float) -> None:
+    def __init__(self, client: AsyncStorageClient, buckets: Mapping[str, Bucket], timeout_seconds: float) -> None:
         self._client = client
         self._buckets = buckets
         self._timeout_seconds = timeout_seconds
@@ -55,7 +55,7 @@ class BucketLimits:
         expected = BucketLimit(catalogued.limit_bytes, catalogued.media_types) if catalogued else BucketLimit()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                told = await self._client.storage.get_bucket(bucket)
+                told = await self._client.get_bucket(bucket)
         except (StorageApiError, httpx.HTTPError, TimeoutError, ValueError, TypeError):
             # The look-up only spares a vain upload: the upload itself will say what is wrong.
             return expected

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import httpx
+from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
-from supabase import AsyncClient, AsyncClientOptions
 
 from ourvidz_worker.backend.retrying import Sleep, retrying
 from ourvidz_worker.backend.supabase.bucket_limits import BucketLimits
 from ourvidz_worker.backend.supabase.resumable_upload import ResumableUpload
 from ourvidz_worker.backend.supabase.storage_errors import Target
+from ourvidz_worker.backend.trust import trusted
 from ourvidz_worker.contract.catalogue import Bucket
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable
 from ourvidz_worker.ports import Asset, BucketLimit
@@ -46,16 +47,14 @@ class SupabaseStore:
         self._retry_seconds = retry_seconds
         self._sleep = sleep
         self._http = httpx.AsyncClient(
+            verify=trusted(),
             timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
             headers={"apikey": service_key, "Authorization": f"Bearer {service_key}"},
         )
-        self._supabase = AsyncClient(
-            url,
-            service_key,
-            AsyncClientOptions(httpx_client=self._http, auto_refresh_token=False, persist_session=False),
-        )
-        self._resumable_endpoint = f"{url.rstrip('/')}/storage/v1/upload/resumable"
-        self._limits = BucketLimits(self._supabase, buckets, min(timeout_seconds, _LOOK_UP_SECONDS))
+        endpoint = f"{url.rstrip('/')}/storage/v1/"
+        self._storage = AsyncStorageClient(endpoint, {}, http_client=self._http)
+        self._resumable_endpoint = f"{endpoint}upload/resumable"
+        self._limits = BucketLimits(self._storage, buckets, min(timeout_seconds, _LOOK_UP_SECONDS))
 
     async def put(self, bucket: str, key: str, asset: Asset) -> None:
         target = Target(bucket, key, self._service_key)
@@ -85,7 +84,7 @@ class SupabaseStore:
     async def _send_at_once(self, target: Target, asset: Asset) -> None:
         content = await asyncio.to_thread(asset.path.read_bytes)
         try:
-            await self._supabase.storage.from_(target.bucket).upload(
+            await self._storage.from_(target.bucket).upload(
                 target.key, content, {"content-type": asset.media_type, "upsert": "true"}
             )
         except StorageApiError as error:

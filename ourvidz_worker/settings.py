@@ -233,6 +233,7 @@ class Settings(QwenSettings):
     storage_layout: StorageLayout = _ours("STORAGE_LAYOUT", "current")
     queue_mode: Literal["held", "rpop"] = _ours("QUEUE_MODE", "held")
     pop_end: Literal["right", "left"] = _ours("POP_END", "right")
+    longest_wait: float = _ours("LONGEST_WAIT", 120.0, ge=0, le=86_400)
 
     reference_hosts: Annotated[tuple[str, ...], NoDecode] = _ours("REFERENCE_HOSTS", ())
     reference_fit: Literal["crop", "pad"] = _ours("REFERENCE_FIT", "crop")

@@ -140,6 +140,8 @@ def test_the_first_name_wins_when_both_are_set(monkeypatch: pytest.MonkeyPatch) 
         ("OURVIDZ_POP_END", "middle", "'right' or 'left'"),
         ("OURVIDZ_REFERENCE_FIT", "stretch", "'crop' or 'pad'"),
         ("OURVIDZ_QUEUE_MODE", "brpop", "'held' or 'rpop'"),
+        ("OURVIDZ_LONGEST_WAIT", "-1", "greater than or equal to 0"),
+        ("OURVIDZ_LONGEST_WAIT", "inf", "less than or equal to 86400"),
         ("OURVIDZ_SDXL_POLL", "0", "greater than 0"),
         ("OURVIDZ_RESTART_LIMIT", "0", "greater than or equal to 1"),
         ("OURVIDZ_SPOOL_RESERVE", "-1", "greater than or equal to 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ourvidz_worker.backend.references.source import HttpReferenceSource
@@ -70,7 +71,8 @@ def read_models(files: ConfigFiles) -> ModelsConfig:
     return parse_models(files.text("models.toml"), configs=shipped)
 
 
-def build_queue(settings: Settings, queue: str, owner: str) -> JobQueue:
+def build_queue(settings: Settings, queue: str, owner: str, *, fast: Collection[str] = ()) -> JobQueue:
+    """`fast` are the job types that are claimed first."""
     upstash = UpstashQueue(
         url=settings.redis_rest_url,
         token=settings.redis_rest_token.get_secret_value(),
@@ -79,6 +81,8 @@ def build_queue(settings: Settings, queue: str, owner: str) -> JobQueue:
         pop_end=settings.pop_end,
         mode=settings.queue_mode,
         lease_seconds=settings.lease,
+        fast=fast,
+        longest_wait=settings.longest_wait,
     )
     # Without held lists a repeated push would double the job.
     return PatientQueue(upstash) if settings.queue_mode == "held" else upstash
@@ -163,7 +167,8 @@ def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announc
     enhancer = build_enhancer(
         settings, models=configuration.models, prompts=configuration.prompts, policy=configuration.policy
     )
-    queue = build_queue(settings, configuration.catalogue.queue_of(family), owner)
+    name = configuration.catalogue.queue_of(family)
+    queue = build_queue(settings, name, owner, fast=configuration.catalogue.fast_types(name))
     holdings = Holdings(queue)
     lease = LeaseKeeper(queue, holdings, LeaseTimes(settings.lease))
     spool = Spool(settings.spool_dir, reserve_bytes=settings.spool_reserve * MIB)

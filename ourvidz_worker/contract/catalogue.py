@@ -117,6 +117,10 @@ class Catalogue(Mapping[str, JobType]):
         """The queue that a worker of this family takes its jobs from."""
         return next(job_type.queue for job_type in self.values() if job_type.model_family == family)
 
+    def fast_types(self, queue: str) -> frozenset[str]:
+        """The types of a queue whose users wait for a quick result."""
+        return frozenset(name for name, row in self.items() if row.queue == queue and row.quality == "fast")
+
 
 def parse_catalogue(text: str) -> Catalogue:
     """Read `configs/job_types.toml`.

@@ -63,6 +63,13 @@ def test_queues() -> None:
     assert (CATALOGUE.queue_of("sdxl"), CATALOGUE.queue_of("wan")) == ("sdxl_queue", "wan_queue")
 
 
+def test_fast_types() -> None:
+    assert CATALOGUE.fast_types("sdxl_queue") == {"sdxl_image_fast"}
+    wan = {"image_fast", "video_fast", "image7b_fast_enhanced", "video7b_fast_enhanced"}
+    assert CATALOGUE.fast_types("wan_queue") == wan
+    assert CATALOGUE.fast_types("no_queue") == frozenset()
+
+
 def test_enhanced_types_and_their_model_type() -> None:
     """'Enhanced types rewrite the prompt with Qwen' and '`model_type` (`sdxl|wan|enhanced-7b`)'"""
     for name, job_type in CATALOGUE.items():

@@ -62,7 +62,7 @@ def classified_errors(engine: str) -> Iterator[None]:
         if not is_poisoned(error):
             raise
         raise PoisonedContext(
-            f"CUDA refuses further work in this process after an error in {engine}: {_first_line(error)}"
+            f"CUDA refuses further work in this process after an error in {engine}: {first_line(error)}"
         ) from error
 
 
@@ -71,5 +71,5 @@ def is_poisoned(error: RuntimeError) -> bool:
     return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "no message")

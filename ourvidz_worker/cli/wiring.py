@@ -17,7 +17,7 @@ from ourvidz_worker.cli.language import adult_capable, build_enhancer
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily
 from ourvidz_worker.control import Announcer
-from ourvidz_worker.engines.assembly import assemble
+from ourvidz_worker.engines.assembly import Engines, assemble
 from ourvidz_worker.engines.media.options import MediaOptions, Signing
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, parse_models
 from ourvidz_worker.errors import ConfigurationError
@@ -149,11 +149,16 @@ class BuiltWorker:
         await self.enhancer.close()
 
 
-def build_worker(family: ModelFamily, settings: Settings, *, owner: str, announcer: Announcer) -> BuiltWorker:
-    """Raises `ConfigurationError` with every finding of the configuration files."""
+def build_worker(
+    family: ModelFamily, settings: Settings, *, owner: str, announcer: Announcer, engines: Engines | None = None
+) -> BuiltWorker:
+    """Raises `ConfigurationError` with every finding of the configuration files.
+
+    `engines` take the place of those that the settings select.
+    """
     configuration = read_configuration(ConfigFiles(settings.config_dir))
     service_key = settings.supabase_service_key.get_secret_value()
-    engines = assemble(
+    engines = engines or assemble(
         family,
         selection=settings.models,
         models=configuration.models,

@@ -24,6 +24,7 @@ from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from ourvidz_worker.backend import upstash
+from ourvidz_worker.backend.upstash.scripts import script
 from tests.support.loop_thread import LoopThread
 
 UPSTASH = "/upstash"
@@ -321,13 +322,13 @@ def redis_command(target: str, body: bytes) -> str:
     return _script_name(str(command[1])) if name == "EVAL" and len(command) > 1 else name
 
 
-def _script_name(script: str) -> str:
+def _script_name(sent: str) -> str:
     """Scripts may be sent behind a prelude, so the file that the text ends with names it."""
-    return next((name for name, text in SCRIPTS.items() if script.endswith(text)), "EVAL")
+    return next((name for name, text in SCRIPTS.items() if sent.endswith(text)), "EVAL")
 
 
 SCRIPTS = {
-    entry.name.removesuffix(".lua"): entry.read_text()
+    (name := entry.name.removesuffix(".lua")): script(name)
     for entry in resources.files(upstash).joinpath("lua").iterdir()
     if entry.name.endswith(".lua")
 }

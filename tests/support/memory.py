@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
@@ -23,8 +24,11 @@ from ourvidz_worker.ports import Begun, Claim, Renewal
 
 LEASE_SECONDS = 90.0
 DIED_AT = "2026-01-01T00:00:00+00:00"
-WINDOW = 64
-WINDOW_BYTES = 131_072
+WINDOW = 32
+WINDOW_BYTES = 65_536
+_MOMENT = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.?\d*(?:Z|\+00:00|)"
+_CREATED_AT = re.compile(rf'created_at\\*"\s*:\s*\\*"{_MOMENT}\\*"', re.ASCII)
+_IN_UTC = re.compile(_MOMENT, re.ASCII)
 
 
 @dataclass
@@ -150,7 +154,7 @@ class MemoryQueue:
         while self._redis.queue:
             coming = self._coming()
             passed_over = self._passed_over(coming)
-            if alike and alike != _type_and_age(coming[passed_over])[0]:
+            if alike and alike != _read(coming[passed_over])[0]:
                 return None
             element = self._redis.queue.pop(-1 - passed_over if self._next else passed_over)
             size = _size(element)
@@ -173,15 +177,22 @@ class MemoryQueue:
             left -= _size(element)
             if left < 0:
                 return 0
-            job_type, created_at = _type_and_age(element)
-            if job_type in self._fast or not self._is_young(created_at):
+            if not self._may_be_passed(element):
                 return index
         return 0
 
-    def _is_young(self, created_at: datetime | None) -> bool:
-        now = datetime.now(UTC).replace(microsecond=0)
-        too_old = (datetime.now(UTC) - self._longest_wait).replace(microsecond=0)
-        return created_at is not None and too_old < created_at.replace(microsecond=0) <= now
+    def _may_be_passed(self, element: str) -> bool:
+        if element.startswith(REDELIVERY_PREFIX):
+            return False
+        seen = _CREATED_AT.search(element) if element.count("created_at") == 1 else None
+        if seen and not any(name in element for name in self._fast):
+            return self._is_young(seen[1])
+        job_type, created_at = _read(element)
+        return job_type not in self._fast and self._is_young(created_at)
+
+    def _is_young(self, created_at: str | None) -> bool:
+        now = datetime.now(UTC)
+        return created_at is not None and _second(now - self._longest_wait) < created_at <= _second(now)
 
     def _claims(self) -> list[Claim]:
         return [self._claim_of(element) for element in self._redis.held[self._owner]]
@@ -219,8 +230,12 @@ def _size(element: str) -> int:
     return len(element.encode("utf-8", "surrogateescape"))
 
 
-def _type_and_age(element: str) -> tuple[str | None, datetime | None]:
-    """What a first delivery says of itself, None for what is not clear.
+def _second(moment: datetime) -> str:
+    return moment.isoformat()[:19]
+
+
+def _read(element: str) -> tuple[str | None, str | None]:
+    """The type of a first delivery and the second it was created in, each None where it does not say.
 
     The parser of jobs finds more to be unclear than the script does: of an element that would fail as a job the two may
     think differently.
@@ -232,10 +247,6 @@ def _type_and_age(element: str) -> tuple[str | None, datetime | None]:
     except PayloadError:
         return None, None
     found = first_in(payload, ("type", "job_type"))
-    if found is None or not isinstance(found.value, str):
-        return None, None
-    try:
-        created_at = datetime.fromisoformat(payload["created_at"])
-    except (KeyError, TypeError, ValueError):
-        return found.value, None
-    return found.value, created_at if created_at.tzinfo else created_at.replace(tzinfo=UTC)
+    created_at = payload.get("created_at")
+    in_utc = _IN_UTC.fullmatch(created_at) if isinstance(created_at, str) else None
+    return found.value if found and isinstance(found.value, str) else None, in_utc and in_utc[1]

@@ -6,12 +6,13 @@ import re
 from importlib import resources
 
 _LUA = resources.files(__package__).joinpath("lua")
+_COMMENT_OR_INDENT = re.compile(r"^[ ]*--.*\n|^[ ]+|[ ]+--[ ].*$", re.MULTILINE)
 _NOT_JSON_TEXT = re.compile("[%\udc80-\udcff]")
 
 
 def script(name: str) -> str:
-    """A script that is given no elements."""
-    return _LUA.joinpath(f"{name}.lua").read_text()
+    """A script that is given no elements, without its comments: it travels with every command."""
+    return _COMMENT_OR_INDENT.sub("", _LUA.joinpath(f"{name}.lua").read_text(encoding="utf-8"))
 
 
 def script_for_elements(name: str) -> str:

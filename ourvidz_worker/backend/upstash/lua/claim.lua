@@ -1,8 +1,8 @@
 -- Confirms the owner's lease and takes the next element, so that nothing is ever held without a lease.
 --
 -- Where several wait, the next one is the first, within a window from the end that is taken from, that is of a fast type
--- or may not be passed over: a redelivery, a job that has waited too long, or whatever does not clearly say its type and
--- age. Where there is none of these, it is the first of all. So fast jobs pass others only for a set time.
+-- or may not be passed over: a redelivery, a job that has waited too long, or whatever does not clearly say its age.
+-- Where there is none of these, it is the first of all. So fast jobs pass others only for a set time.
 --
 -- Returns the element and how many wait behind it. Nil when the queue is empty or the next element is not of the type
 -- asked for; the lease is confirmed all the same. Of an element too large to be a job, its length: it goes to the dead
@@ -24,8 +24,9 @@
 
 local LONGEST_WRAPPING = 8 -- a byte that is not UTF-8 becomes six characters, and a history comes with it
 local WRAPPINGS = 4 -- steps from an element to its job, in all spellings of contract section 1
-local WINDOW = 64 -- elements
-local WINDOW_BYTES = 131072
+local WINDOW = 32 -- elements
+local WINDOW_BYTES = 65536
+local MOMENT = "(%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d)%.?%d*([Z+:0]*)"
 
 local from_left = ARGV[3] == "LEFT"
 local wanted = ARGV[8]
@@ -45,7 +46,7 @@ local function is_redelivery(element)
 end
 
 -- Raises an error where an element holds no job.
-local function type_and_age(element)
+local function decode(element)
   local job = element
   for _ = 1, WRAPPINGS do
     if type(job) == "string" then
@@ -63,18 +64,50 @@ local function type_and_age(element)
   return job_type, job.created_at
 end
 
--- The type of a first delivery, or nil; and whether the job is known to be young enough to be passed over.
-local function glance(element)
-  if is_redelivery(element) then
-    return nil, false
+-- The type of a first delivery and when it was created, each nil where it does not say.
+local function read(element)
+  local clear, job_type, created_at = pcall(decode, element)
+  if is_redelivery(element) or not clear then
+    return nil, nil
   end
-  local clear, job_type, created_at = pcall(type_and_age, element)
-  if not clear or type(job_type) ~= "string" then
-    return nil, false
+  return type(job_type) == "string" and job_type or nil, type(created_at) == "string" and created_at or nil
+end
+
+-- When a job was created, where its text says so only once; to decode a window of jobs would keep Redis from others.
+local function created_at_a_glance(element)
+  local at = string.find(element, "created_at", 1, true)
+  if at and not string.find(element, "created_at", at + 1, true) then
+    return string.match(element, '^created_at\\*"%s*:%s*\\*"' .. MOMENT .. '\\*"', at)
   end
-  local moment, zone = string.match(tostring(created_at), "^(%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d)%.?%d*(.*)$")
+end
+
+local function is_young(moment, zone)
   local is_utc = zone == "" or zone == "Z" or zone == "+00:00"
-  return job_type, is_utc and moment > string.sub(ARGV[7], 1, 19) and moment <= string.sub(ARGV[6], 1, 19)
+  return is_utc and moment > string.sub(ARGV[7], 1, 19) and moment <= string.sub(ARGV[6], 1, 19)
+end
+
+local function names_a_fast_type(element)
+  for name in pairs(fast) do
+    if string.find(element, name, 1, true) then
+      return true
+    end
+  end
+  return false
+end
+
+local function may_be_passed(element)
+  if is_redelivery(element) then
+    return false
+  end
+  local moment, zone = created_at_a_glance(element)
+  if moment and not is_young(moment, zone) then
+    return false
+  end
+  if moment and not names_a_fast_type(element) then
+    return true
+  end
+  local job_type, created_at = read(element)
+  return not fast[job_type or ""] and is_young(string.match(created_at or "", "^" .. MOMENT .. "$"))
 end
 
 local function element_at(index)
@@ -93,8 +126,7 @@ local function passed_over(waiting)
     if bytes > WINDOW_BYTES then
       return 0
     end
-    local job_type, is_young = glance(element)
-    if not is_young or fast[job_type] then
+    if not may_be_passed(element) then
       return index
     end
   end
@@ -119,7 +151,7 @@ if waiting == 0 then
   return nil
 end
 local index = waiting > 1 and passed_over(waiting) or 0
-if wanted ~= "" and glance(element_at(index)) ~= wanted then
+if wanted ~= "" and read(element_at(index)) ~= wanted then
   return nil
 end
 local element = take(index)

@@ -18,7 +18,7 @@ from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.contract.storage_keys import StorageLayout
 from ourvidz_worker.control import WorkerName
-from ourvidz_worker.engines.media.options import Embeddable, SigningAlgorithm
+from ourvidz_worker.engines.media.options import Embeddable, SigningAlgorithm, VideoEncoder
 from ourvidz_worker.errors import ConfigurationError
 
 ModelSelection = Literal["real", "tiny", "testcard", "demo"]
@@ -241,6 +241,7 @@ class Settings(QwenSettings):
 
     embed: Annotated[frozenset[Embeddable], NoDecode] = _ours("EMBED", frozenset())
     thumbnails: Literal["on", "off"] = _ours("THUMBNAILS", "on")
+    video_encoder: VideoEncoder = _ours("VIDEO_ENCODER", "auto")
     c2pa_certificate: PathOfHome | None = _ours("C2PA_CERTIFICATE", None)
     c2pa_key: PathOfHome | None = _ours("C2PA_KEY", None)
     c2pa_algorithm: SigningAlgorithm = _ours("C2PA_ALGORITHM", "es256")
@@ -254,6 +255,8 @@ class Settings(QwenSettings):
     job_deadline: float = _ours("JOB_DEADLINE", 900.0, gt=0)
     sdxl_poll: float = _ours("SDXL_POLL", 2.0, gt=0)
     wan_poll: float = _ours("WAN_POLL", 5.0, gt=0)
+    poll_limit: float = _ours("POLL_LIMIT", 0.0, ge=0, le=3600)
+    sdxl_batch: int = _ours("SDXL_BATCH", 1, ge=1, le=24)  # pictures
 
     @field_validator("reference_hosts", mode="before")
     @classmethod
@@ -313,6 +316,10 @@ class Settings(QwenSettings):
 
     def poll_interval(self, family: ModelFamily) -> float:
         return self.sdxl_poll if family == "sdxl" else self.wan_poll
+
+    def batch_of(self, family: ModelFamily) -> int:
+        """How many pictures of several jobs one batch may hold."""
+        return self.sdxl_batch if family == "sdxl" else 1
 
 
 AnySettings = TypeVar("AnySettings", bound=VolumeSettings)

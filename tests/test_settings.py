@@ -147,6 +147,7 @@ def test_the_first_name_wins_when_both_are_set(monkeypatch: pytest.MonkeyPatch) 
         ("OURVIDZ_SPOOL_RESERVE", "-1", "greater than or equal to 0"),
         ("OURVIDZ_LOG_LEVEL", "loud", "'debug'"),
         ("OURVIDZ_THUMBNAILS", "yes", "'on' or 'off'"),
+        ("OURVIDZ_VIDEO_ENCODER", "h264", "'auto', 'x264' or 'nvenc'"),
         ("OURVIDZ_C2PA_ALGORITHM", "rsa", "'es256', 'es384'"),
         ("OURVIDZ_EMBED", "everything", "'prompt', 'user_id', 'job_id' or 'seed'"),
     ],

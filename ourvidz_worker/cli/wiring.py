@@ -25,9 +25,11 @@ from ourvidz_worker.ports import ContentPolicy, JobQueue, PromptEnhancer, Refere
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler
 from ourvidz_worker.runtime.holdings import Holdings
+from ourvidz_worker.runtime.inspection import Inspection
 from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
 from ourvidz_worker.runtime.patient_queue import PatientQueue
 from ourvidz_worker.runtime.policy import ClassifiedPolicy, TextPolicy
+from ourvidz_worker.runtime.preparation import Preparation
 from ourvidz_worker.runtime.reaper import Reaper
 from ourvidz_worker.runtime.spool import Spool
 from ourvidz_worker.runtime.studio import Studio
@@ -129,7 +131,12 @@ def media_options(settings: Settings) -> MediaOptions:
             algorithm=settings.c2pa_algorithm,
             timestamp_url=settings.c2pa_timestamp_url,
         )
-    return MediaOptions(embed=settings.embed, thumbnails=settings.thumbnails == "on", signing=signing)
+    return MediaOptions(
+        embed=settings.embed,
+        thumbnails=settings.thumbnails == "on",
+        signing=signing,
+        video_encoder=settings.video_encoder,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,27 +191,36 @@ def build_worker(
         hosts=settings.reference_hosts,
         retry_seconds=REFERENCE_PATIENCE,
     )
+    inspection = Inspection(
+        _with_classifier(configuration.policy, settings.picture_classifier),
+        adult_capable=adult_capable(family, settings, configuration.models),
+    )
+    preparation = Preparation(
+        engine=engines.engine,
+        enhancer=enhancer,
+        references=references,
+        inspection=inspection,
+        enhancement_limit=settings.enhancement_limit,
+    )
     studio = Studio(
         engine=engines.engine,
         encoder=engines.encoder,
-        enhancer=enhancer,
-        references=references,
-        policy=_with_classifier(configuration.policy, settings.picture_classifier),
-        adult_capable=adult_capable(family, settings, configuration.models),
+        inspection=inspection,
         spool=spool,
         layout=settings.storage_layout,
-        enhancement_limit=settings.enhancement_limit,
     )
     handler = Handler(
         queue=queue,
         holdings=holdings,
         lease=lease,
         catalogue=configuration.catalogue,
+        preparation=preparation,
         studio=studio,
         courier=courier,
         spool=spool,
         announcer=announcer,
         job_deadline=settings.job_deadline,
+        most_images=settings.batch_of(family),
         rows_tell=settings.callback_profile == "2026-02",
     )
     worker = Worker(
@@ -217,6 +233,7 @@ def build_worker(
         announcer=announcer,
         shortage=spool.shortage,
         poll_seconds=settings.poll_interval(family),
+        poll_limit=settings.poll_limit,
         grace_period=settings.grace_period,
     )
     return BuiltWorker(worker, queue, courier, references, enhancer)

@@ -13,12 +13,14 @@ from ourvidz_worker.contract.catalogue import THUMBNAIL_MEDIA_TYPE
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.media.checks import check_frames, check_mp4, check_png, check_webp
 from ourvidz_worker.engines.media.clips import Clip
+from ourvidz_worker.engines.media.coding import X264, VideoCoding
+from ourvidz_worker.engines.media.footage import FilmedClip
 from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, Embeddable, MediaOptions
 from ourvidz_worker.engines.media.pictures import BEST_COMPRESSION, FAST_COMPRESSION, write_png, write_thumbnail
 from ourvidz_worker.engines.media.provenance import xmp_packet
 from ourvidz_worker.engines.media.reduction import reduced
 from ourvidz_worker.errors import OutputInvalid
-from ourvidz_worker.ports import Asset, BucketLimit, Encoded, Generation, GenerationRequest
+from ourvidz_worker.ports import Asset, BucketLimit, Encoded, Footage, Generation, GenerationRequest
 
 if TYPE_CHECKING:
     from ourvidz_worker.ports import Pixels
@@ -27,19 +29,33 @@ if TYPE_CHECKING:
 class FileEncoder:
     """Writes PNGs or one MP4 with their thumbnails and checks what it wrote; usable from any thread.
 
-    Raises `ConfigurationError` when it shall sign and cannot.
+    Raises `ConfigurationError` when it shall sign, or use NVIDIA's encoder, and cannot.
     """
 
     def __init__(self, model_name: str, options: MediaOptions = DEFAULT_OPTIONS) -> None:
         self._model_name = model_name
         self._options = options
+        self._video = VideoCoding(options.video_encoder)
         self._signer = None
         if options.signing is not None:
             from ourvidz_worker.engines.media.signing import ManifestSigner  # noqa: PLC0415 - brings a native library
 
             self._signer = ManifestSigner(options.signing)
 
-    def encode(self, request: GenerationRequest, generation: Generation, folder: Path, limit: BucketLimit) -> Encoded:
+    def film(self, request: GenerationRequest, folder: Path) -> Footage | None:
+        job = request.job
+        if not job.is_video:
+            return None
+        return FilmedClip(folder, self._video, fps=job.type.fps, height=job.height, width=job.width)
+
+    def encode(
+        self,
+        request: GenerationRequest,
+        generation: Generation,
+        folder: Path,
+        limit: BucketLimit,
+        footage: Footage | None = None,
+    ) -> Encoded:
         """Write the assets of a job into `folder`; one that no encoding makes small enough stays too large.
 
         Raises `OutputInvalid` when one does not come out right, `ConfigurationError` when none can be signed any more.
@@ -48,7 +64,8 @@ class FileEncoder:
         check_frames(job, frames)
         thumbnails = self._wants_thumbnails(job, limit)
         if job.is_video:
-            return self._clip(request, frames, folder / "video.mp4", limit, thumbnails=thumbnails)
+            clip = Clip(frames, job.type.fps, self._xmp(request, request.seed))
+            return self._clip(request, clip, folder / "video.mp4", limit, footage, thumbnails=thumbnails)
         stills = (
             self._still(request, pixels, seed, folder / f"{index}.png", limit, thumbnails=thumbnails)
             for index, (pixels, seed) in enumerate(zip(frames, job.seeds(request.seed), strict=True))
@@ -76,18 +93,32 @@ class FileEncoder:
         return Asset(path, job.type.media_type, path.stat().st_size, job.width, job.height, 1, seed, thumbnail)
 
     def _clip(
-        self, request: GenerationRequest, frames: Pixels, path: Path, limit: BucketLimit, *, thumbnails: bool
+        self,
+        request: GenerationRequest,
+        clip: Clip,
+        path: Path,
+        limit: BucketLimit,
+        footage: Footage | None,
+        *,
+        thumbnails: bool,
     ) -> Encoded:
-        job, xmp = request.job, self._xmp(request, request.seed)
+        job, frames = request.job, clip.frames
         media_type, count = job.type.media_type, len(frames)
-        clip = Clip(frames, job.type.fps, xmp)
-        clip.write(path)
+        details = {"video_encoder": self._written(clip, path, footage)}
         self._sign(media_type, path)
-        details = self._fit(clip, path, limit, media_type)
+        details |= self._fit(clip, path, limit, media_type)
         check_mp4(path, job.width, job.height, count)
-        thumbnail = self._thumbnail(frames[count // 2], path, xmp, request.seed) if thumbnails else None
+        thumbnail = self._thumbnail(frames[count // 2], path, clip.xmp, request.seed) if thumbnails else None
         size = path.stat().st_size
         return Encoded((Asset(path, media_type, size, job.width, job.height, count, request.seed, thumbnail),), details)
+
+    def _written(self, clip: Clip, path: Path, footage: Footage | None) -> str:
+        """Write the clip, out of its footage if that is whole; returns the encoder that did it."""
+        encoder = footage.finished(path, len(clip.frames)) if isinstance(footage, FilmedClip) else None
+        if encoder is None:
+            return clip.write(path, self._video)
+        clip.mark(path)
+        return encoder
 
     def _fit(self, clip: Clip, path: Path, limit: BucketLimit, media_type: str) -> Mapping[str, Any]:
         """Make the file small enough if that can be done; returns what the result metadata says of it."""
@@ -100,7 +131,7 @@ class FileEncoder:
             return {}
         bit_rate = round(path.stat().st_size * 8 / clip.seconds)
         log.info("video_bitrate_reduced", bit_rate=bit_rate)
-        return {"video_bitrate_reduced": True, "video_bit_rate": bit_rate}
+        return {"video_encoder": X264.encoder, "video_bitrate_reduced": True, "video_bit_rate": bit_rate}
 
     def _wants_thumbnails(self, job: Job, limit: BucketLimit) -> bool:
         allowed = limit.allows(THUMBNAIL_MEDIA_TYPE)

@@ -9,6 +9,8 @@ from typing import Literal, get_args
 Embeddable = Literal["prompt", "user_id", "job_id", "seed"]
 EMBEDDABLE: tuple[Embeddable, ...] = get_args(Embeddable)
 
+VideoEncoder = Literal["auto", "x264", "nvenc"]
+
 SigningAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 
 
@@ -24,11 +26,15 @@ class Signing:
 
 @dataclass(frozen=True, slots=True)
 class MediaOptions:
-    """`embed` is what files may say about their job; without `signing` they carry no C2PA manifest."""
+    """`embed` is what files may say about their job; without `signing` they carry no C2PA manifest.
+
+    `video_encoder` is `auto` for NVIDIA's encoder where the card has one and libx264 elsewhere.
+    """
 
     embed: frozenset[Embeddable] = field(default_factory=frozenset)
     thumbnails: bool = True
     signing: Signing | None = None
+    video_encoder: VideoEncoder = "auto"
 
 
 DEFAULT_OPTIONS = MediaOptions()

@@ -1,6 +1,7 @@
-"""What a worker process tells its supervisor, as JSON lines over an inherited socket.
+"""What a worker process and its supervisor tell each other, as JSON lines over an inherited socket.
 
-The supervisor never reads a child's log output; these messages are the only thing it knows about its work.
+The supervisor never reads a child's log output; these messages are the only thing it knows about its work. What it
+tells a worker is about the card that the workers share, and nothing else.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 WorkerName = Literal["sdxl", "wan", "qwen"]
 """The workers of a pod: one for each family of jobs, and the language worker."""
@@ -16,6 +17,9 @@ WorkerName = Literal["sdxl", "wan", "qwen"]
 CONTROL_FD_VARIABLE = "OURVIDZ_CONTROL_FD"
 OWNER_VARIABLE = "OURVIDZ_OWNER"
 LONGEST_REASON = 1000  # a line must fit into the buffer of whoever reads it
+
+_USABLE = 0.96
+_CONTEXT_BYTES = 600_000_000
 
 
 class WorkerState(StrEnum):
@@ -38,16 +42,32 @@ class ExitCode:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A component of a model on the card, and how much of it it takes.
+
+    Those of the lowest `rank` are evicted first. `idle_since` is on this machine's monotonic clock, which all its
+    processes share, and None while a stage uses the component.
+    """
+
+    name: str
+    bytes: int
+    rank: int
+    idle_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One thing that happened in a worker.
 
     `alive`: its event loop still turns. `state`: the worker is now in `state`, for `reason`. `poll`: so many jobs
     are `waiting` on its queue. `started`, `phase`, `step`, `done`: a job went on; `phase` names the part of the
     work, `step` of `steps` counts denoising steps, `status` is the outcome, `seconds` how long it took. `fenced`:
-    it lost its lease for `reason` and ends.
+    it lost its lease for `reason` and ends. `card`: it holds these components, and `bytes` with its workspace. `room`:
+    it would like to hold `bytes` in all; with 0 `seconds` it takes what is idle elsewhere and does not wait for more.
+    `yielded`: what `request` asked for is done, and it may now hold `bytes`.
     """
 
-    kind: Literal["alive", "state", "poll", "started", "phase", "step", "done", "fenced"]
+    kind: Literal["alive", "state", "poll", "started", "phase", "step", "done", "fenced", "card", "room", "yielded"]
     state: WorkerState | None = None
     job_id: str | None = None
     job_type: str | None = None
@@ -59,6 +79,24 @@ class Message:
     seconds: float | None = None
     reason: str | None = None
     waiting: int | None = None
+    request: int | None = None
+    bytes: int | None = None
+    held: tuple[Held, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What a supervisor tells a worker about the card.
+
+    `yield`: evict these components unless they are in use, and keep to what is held then. `granted`: from now on
+    `bytes` may be held in all, for which others have evicted the components (as `worker/component`). `request` is the
+    number of the asker's request; that of a `yield` is the supervisor's own.
+    """
+
+    kind: Literal["yield", "granted"]
+    request: int
+    bytes: int = 0
+    components: tuple[str, ...] = ()
 
 
 class Announcer(Protocol):
@@ -66,21 +104,66 @@ class Announcer(Protocol):
         """Tell whoever listens. Never blocks, never raises; callable from any thread."""
 
 
+def usable_bytes(total_bytes: int, processes: int = 1) -> int:
+    """How much of a card models and their workspaces may take: each process has a CUDA context, and memory frays."""
+    return max(0, int(total_bytes * _USABLE) - processes * _CONTEXT_BYTES)
+
+
 def encode_message(message: Message) -> bytes:
     fields = {name: value for name, value in asdict(message).items() if value is not None}
     if message.reason is not None:
         fields["reason"] = message.reason[:LONGEST_REASON]
-    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+    return _line(fields)
 
 
 def decode_message(line: bytes) -> Message:
     """Raises `ValueError` when the line is not a message."""
     try:
         fields = json.loads(line)
-        state = fields.pop("state", None)
-        message = Message(**fields, state=WorkerState(state) if state else None)
+        state, held = fields.pop("state", None), fields.pop("held", None)
+        message = Message(
+            **fields,
+            state=WorkerState(state) if state else None,
+            held=None if held is None else tuple(_held(entry) for entry in held),
+        )
     except (TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a control message: {line[:100]!r}") from error
     if any(isinstance(value, dict | list) for value in fields.values()):
         raise ValueError(f"a control message holds only texts and numbers: {line[:100]!r}")
+    _require_counts(line, message.request, message.bytes)
     return message
+
+
+def encode_instruction(instruction: Instruction) -> bytes:
+    return _line(asdict(instruction))
+
+
+def decode_instruction(line: bytes) -> Instruction:
+    """Raises `ValueError` when the line is no instruction."""
+    try:
+        fields = json.loads(line)
+        components = fields.pop("components", ())
+        instruction = Instruction(**fields, components=tuple(components))
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a control instruction: {line[:100]!r}") from error
+    if instruction.kind not in ("yield", "granted") or not all(isinstance(name, str) for name in components):
+        raise ValueError(f"not a control instruction: {line[:100]!r}")
+    _require_counts(line, instruction.request, instruction.bytes)
+    return instruction
+
+
+def _held(entry: Any) -> Held:
+    held = Held(**entry)
+    if not isinstance(held.name, str) or not isinstance(held.idle_since, float | int | None):
+        raise TypeError("a component has a name, and a time at most")
+    _require_counts(b"", held.bytes, held.rank)
+    return held
+
+
+def _require_counts(line: bytes, *counts: Any) -> None:
+    if any(count is not None and (not isinstance(count, int) or count < 0) for count in counts):
+        raise ValueError(f"a control line counts in whole numbers from 0: {line[:100]!r}")
+
+
+def _line(fields: Any) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,6 +12,8 @@ from ourvidz_worker.errors import ConfigurationError, OutOfMemory, PoisonedConte
 from ourvidz_worker.ports import GpuMemory
 
 GB = 10**9
+
+_earlier_peaks: dict[torch.device, int] = {}  # bytes, of the time between `memory_of` and the last watch
 
 
 def device_named(name: str) -> torch.device:
@@ -37,9 +39,17 @@ def memory_of(device: torch.device) -> GpuMemory | None:
     """The peak since the last look and the card's size, or None for the CPU."""
     if device.type != "cuda":
         return None
-    peak = torch.cuda.max_memory_allocated(device)
+    peak = max(_earlier_peaks.pop(device, 0), torch.cuda.max_memory_allocated(device))
     torch.cuda.reset_peak_memory_stats(device)
     return GpuMemory(peak / GB, torch.cuda.get_device_properties(device).total_memory / GB)
+
+
+def watch_peak(device: torch.device) -> Callable[[], int]:
+    """Gives, when called later, the most bytes of a CUDA device taken since now, beyond what is taken now."""
+    _earlier_peaks[device] = max(_earlier_peaks.get(device, 0), torch.cuda.max_memory_allocated(device))
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    return lambda: max(0, torch.cuda.max_memory_allocated(device) - before)
 
 
 def free_cache() -> None:

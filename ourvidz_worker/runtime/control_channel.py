@@ -8,11 +8,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from ourvidz_worker.control import Message, encode_message
+import structlog
+
+from ourvidz_worker.control import Instruction, Message, decode_instruction, encode_message
 
 MOST_UNSENT = 1000
 _REPLACEABLE = ("state", "poll", "step")  # the later one says all that the earlier one said
-_NEVER_DROPPED = ("state", "done", "fenced")
+_NEVER_DROPPED = ("state", "done", "fenced", "card", "room", "yielded")
+_READ_BYTES = 65536
 
 
 class ControlChannel:
@@ -30,6 +33,11 @@ class ControlChannel:
         self._unsent: deque[Message] = deque()
         self._rest = b""  # of a line that is half out
         self._gone = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether the supervisor was not there when something was last announced."""
+        return self._gone
 
     def announce(self, message: Message) -> None:
         with self._lock:
@@ -55,12 +63,38 @@ class ControlChannel:
 
         threading.Thread(target=wait, name="supervisor-gone", daemon=True).start()
 
+    def listen(self, hear: Callable[[Instruction], None]) -> None:
+        """Give each instruction of the supervisor to `hear`, in a thread of its own, until the supervisor is gone."""
+
+        def read() -> None:
+            line = select.poll()
+            line.register(self._socket, select.POLLIN)
+            begun = b""
+            while line.poll():
+                try:
+                    read = self._socket.recv(_READ_BYTES)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    return
+                if not read:
+                    return
+                *whole, begun = (begun + read).split(b"\n")
+                for one in whole:
+                    _hear(one, hear)
+
+        threading.Thread(target=read, name="supervisor-heard", daemon=True).start()
+
     def _keep(self, message: Message) -> None:
         """Behind what is unsent, so that a supervisor paused for hours costs a few messages a job and no steps."""
         if self._unsent:
             last = self._unsent[-1]
             if message.kind == "alive":
                 return  # whatever comes through proves as much
+            if message.kind == "card":  # each says all there is to say, and may come at any time
+                self._unsent = deque(other for other in self._unsent if other.kind != "card")
+                self._unsent.append(message)
+                return
             if message.kind in _REPLACEABLE and (message.kind, message.job_id) == (last.kind, last.job_id):
                 self._unsent.pop()
             elif len(self._unsent) >= MOST_UNSENT and message.kind not in _NEVER_DROPPED:
@@ -71,3 +105,12 @@ class ControlChannel:
         while self._rest or self._unsent:
             self._rest = self._rest or encode_message(self._unsent.popleft())
             self._rest = self._rest[self._socket.send(self._rest) :]
+
+
+def _hear(line: bytes, hear: Callable[[Instruction], None]) -> None:
+    try:
+        instruction = decode_instruction(line)
+    except ValueError as error:
+        structlog.get_logger().warning("control_instruction_unreadable", problem=str(error))
+        return
+    hear(instruction)

@@ -18,11 +18,14 @@ from ourvidz_worker.control import (
     CONTROL_FD_VARIABLE,
     OWNER_VARIABLE,
     ExitCode,
+    Instruction,
     Message,
     WorkerState,
     decode_message,
+    encode_instruction,
 )
 from ourvidz_worker.errors import WorkerError
+from ourvidz_worker.supervisor.broker import Broker
 from ourvidz_worker.supervisor.exits import how_it_ended
 from ourvidz_worker.supervisor.restarts import RestartPolicy
 from ourvidz_worker.supervisor.watch import Hang, Limits, Watch
@@ -76,6 +79,7 @@ class Child:
         changed: Callable[[], None],
         stop_seconds: float,
         hang_seconds: float = HANG_GRACE,
+        broker: Broker | None = None,
     ) -> None:
         self.spec = spec
         self.view = WorkerView()
@@ -92,6 +96,7 @@ class Child:
         self._changed = changed
         self._stop_seconds = stop_seconds
         self._hang_seconds = hang_seconds
+        self._broker = broker or Broker(None)
         self._stopping = asyncio.Event()
         self._ready_at: float | None = None
 
@@ -215,6 +220,11 @@ class Child:
 
     async def _listen(self, ours: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=ours)
+
+        def tell(instruction: Instruction) -> None:
+            writer.write(encode_instruction(instruction))
+
+        self._broker.joined(self.spec.name, tell)
         try:
             while not reader.at_eof():
                 await self._hear(reader)
@@ -222,6 +232,7 @@ class Child:
             pass  # the process died between two words
         finally:
             writer.close()
+            self._broker.left(self.spec.name)
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -239,6 +250,7 @@ class Child:
         if message.kind == "alive":
             return
         self.view.heard(message)
+        self._broker.heard(self.spec.name, message)
         if message.state in (WorkerState.READY, WorkerState.BUSY) and self._ready_at is None:
             self._ready_at = time.monotonic()
             self._become(ChildState.RUNNING)

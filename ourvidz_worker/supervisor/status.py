@@ -50,6 +50,7 @@ class Status:
             workers=workers,
             jobs=outcomes,
             waiting={child.spec.name: child.view.waiting for child in self._children},
+            card={child.spec.name: child.view.held_gb() for child in self._children},
             gpu_used_gb=memory and round(memory.used_gb, 2),
             gpu_total_gb=memory and round(memory.total_gb, 2),
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ourvidz_worker.control import Message, WorkerState
+from ourvidz_worker.control import Held, Message, WorkerState
+
+GB = 1e9
 
 
 @dataclass(slots=True)
@@ -22,13 +24,18 @@ class JobView:
 
 @dataclass(slots=True)
 class WorkerView:
-    """State and the problem behind it, counts by outcome, the length of its queue, and its jobs in progress."""
+    """State and the problem behind it, counts by outcome, the length of its queue, and its jobs in progress.
+
+    `held` is what lies on the card, and `card_bytes` what it takes with the workspace of the stage it is in.
+    """
 
     state: WorkerState = WorkerState.STARTING
     problem: str | None = None
     outcomes: dict[str, int] = field(default_factory=dict)
     waiting: int | None = None
     jobs: dict[str, JobView] = field(default_factory=dict)
+    held: tuple[Held, ...] = ()
+    card_bytes: int = 0
 
     def heard(self, message: Message) -> None:
         if message.kind == "state" and message.state is not None:
@@ -37,6 +44,8 @@ class WorkerView:
             self.problem = message.reason
         elif message.kind == "poll":
             self.waiting = message.waiting
+        elif message.kind == "card":
+            self.held, self.card_bytes = message.held or (), message.bytes or 0
         elif message.job_id is not None:
             self._heard_of_job(message.job_id, message)
 
@@ -55,8 +64,9 @@ class WorkerView:
             job.step, job.steps = message.step or 0, message.steps or 0
 
     def restarted(self) -> None:
-        """A new process knows nothing of the jobs of the one before it."""
+        """A new process knows nothing of the jobs of the one before it, and holds nothing of what that held."""
         self.state, self.problem = WorkerState.STARTING, None
+        self.held, self.card_bytes = (), 0
         self.jobs.clear()
 
     def as_json(self) -> dict[str, Any]:
@@ -65,4 +75,15 @@ class WorkerView:
             "outcomes": dict(self.outcomes),
             "waiting": self.waiting,
             "jobs": [asdict(job) for job in self.jobs.values()],
+            "card": {
+                "gb": round(self.card_bytes / GB, 3),
+                "components": [
+                    {"name": held.name, "gb": round(held.bytes / GB, 3), "in_use": held.idle_since is None}
+                    for held in self.held
+                ],
+            },
         }
+
+    def held_gb(self) -> dict[str, float]:
+        """What each component on the card takes."""
+        return {held.name: round(held.bytes / GB, 2) for held in self.held}

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -65,6 +65,28 @@ def test_a_single_file_gives_the_same_weights_as_the_folder(from_folder: Any, mo
         expected, found = getattr(from_folder, name).state_dict(), getattr(pipe, name).state_dict()
         assert expected.keys() == found.keys(), name
         assert all(torch.equal(expected[key], found[key]) for key in expected), name
+
+
+def test_a_folder_gives_the_weights_that_the_libraries_read(folder: Path, from_folder: Any) -> None:
+    plain = StableDiffusionXLPipeline.from_pretrained(str(folder), local_files_only=True)
+    for name in WEIGHTS:
+        expected, found = getattr(plain, name).state_dict(), getattr(from_folder, name).state_dict()
+        assert expected.keys() == found.keys(), name
+        assert all(torch.equal(expected[key], found[key]) for key in expected), name
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_weights_go_straight_to_their_device(
+    kind: str, folder: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the move of the whole pipeline at the end, which is left for what comes without its weights."""
+    monkeypatch.setattr(StableDiffusionXLPipeline, "to", lambda pipe, _device: pipe)
+    if kind == "folder":
+        pipe, parts = load_sdxl(replace(MODELS.sdxl, device="meta"), folder.parent), WEIGHTS
+    else:
+        pipe, parts = load_sdxl(replace(SINGLE, device="meta"), models_dir), ("unet", "vae")
+    for name in parts:
+        assert {weight.device.type for weight in getattr(pipe, name).parameters()} == {"meta"}, name
 
 
 @pytest.fixture

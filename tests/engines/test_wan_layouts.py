@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLWan, WanTransformer3DModel, WanVACETransformer3DModel
+from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel, WanVACETransformer3DModel
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
@@ -66,6 +66,17 @@ def test_both_layouts_give_the_same_weights_in_the_same_dtypes(models_dir: Path,
         assert not getattr(found, name).training
     assert found.text_encoder.encoder.embed_tokens.weight is found.text_encoder.shared.weight
     assert torch.equal(found.transformer.rope.freqs_cos, expected.transformer.rope.freqs_cos)
+
+
+@pytest.mark.parametrize("model", [DIFFUSERS, ORIGINAL], ids=["diffusers", "original"])
+def test_weights_go_straight_to_their_device(
+    model: WanModel, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the move of the whole pipeline at the end."""
+    monkeypatch.setattr(WanPipeline, "to", lambda pipe, _device: pipe)
+    pipe, vace = (load(replace(model, device="meta"), models_dir) for load in (load_wan, load_vace))
+    for part in (*(getattr(pipe, name) for name in WEIGHTS), vace):
+        assert {weight.device.type for weight in part.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -170,7 +181,8 @@ def test_the_files_are_told_by_names_that_the_published_ones_have(models_dir: Pa
 
 def test_weights_of_the_right_dtype_are_not_copied(models_dir: Path) -> None:
     weights = load_file(models_dir / "diffusers" / "transformer" / layouts.TRANSFORMER)
-    model = fill(empty_model(WanTransformer3DModel, models_dir / "diffusers" / "transformer"), weights, torch.float32)
+    empty = empty_model(WanTransformer3DModel, models_dir / "diffusers" / "transformer")
+    model = fill(empty, weights, torch.float32, torch.device("cpu"))
     assert model.proj_out.weight.data_ptr() == weights["proj_out.weight"].data_ptr()
     assert not model.proj_out.weight.requires_grad
 

@@ -63,7 +63,7 @@ class Component:
     model_class: type[Any]
     rename: Rename
 
-    def load(self, files: Files, dtype: torch.dtype) -> Any:
+    def load(self, files: Files, dtype: torch.dtype, device: torch.device) -> Any:
         """Raises `ConfigurationError` with the file and the cure when it is damaged or another model's."""
         weights = {name: weight for path in files.paths for name, weight in _weights(path, files.key).items()}
         cure = f"put {self.kind} there"
@@ -71,7 +71,7 @@ class Component:
         if found not in (self.kind, Kind.UNKNOWN):
             raise _refusal(files.place, f"looks like {found}", files.key, cure)
         try:
-            return fill(empty_model(self.model_class, files.config), self.rename(dict(weights)), dtype)
+            return fill(empty_model(self.model_class, files.config), self.rename(dict(weights)), dtype, device)
         except Misfit as misfit:
             raise _refusal(files.place, str(misfit), files.key, f"{cure} that {files.config} describes") from misfit
 

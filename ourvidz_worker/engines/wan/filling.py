@@ -39,21 +39,22 @@ def check_fit(model: Any, shapes: Mapping[str, Shape]) -> None:
         raise Misfit(f"holds {len(unknown)} tensors that the model does not know, {unknown[0]} to begin with")
 
 
-def fill(model: Any, weights: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
-    """The model with these weights, ready to draw; raises as `check_fit`.
+def fill(model: Any, weights: Mapping[str, torch.Tensor], dtype: torch.dtype, device: torch.device) -> Any:
+    """The model with these weights on the device, ready to draw; raises as `check_fit`.
 
-    Weights that a file maps into memory are read here, one after the other; those of the right dtype stay mapped.
+    Weights that a file maps into memory are read here, sent and cast one after the other; on the CPU those of the right
+    dtype stay mapped.
     """
     check_fit(model, {name: tuple(weight.shape) for name, weight in weights.items()})
     kept = _kept_in_float32(model, dtype)
     held = {
-        name: weight.to(torch.float32 if kept.intersection(name.split(".")) else dtype)
+        name: weight.to(device).to(torch.float32 if kept.intersection(name.split(".")) else dtype)
         for name, weight in weights.items()
     }
     model.load_state_dict(held, assign=True, strict=False)  # what is the same as another is not among them
     if _same_as_others(model):
         model.tie_weights()
-    return model.eval().requires_grad_(requires_grad=False)
+    return model.to(device).eval().requires_grad_(requires_grad=False)  # buffers that are in no file have to follow
 
 
 def _same_as_others(model: Any) -> set[str]:

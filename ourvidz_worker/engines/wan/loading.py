@@ -12,6 +12,7 @@ from diffusers.video_processor import VideoProcessor
 from transformers import AutoTokenizer
 
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
+from ourvidz_worker.engines.folder_models import models_on
 from ourvidz_worker.engines.headroom import require_headroom
 from ourvidz_worker.engines.unloadable import require_whole_text_encoders, unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
@@ -37,7 +38,7 @@ def load_wan(model: WanModel, models_dir: Path) -> WanPipeline:
         if device.type == "cuda":
             require_headroom(device, loaded_bytes(path, model.dtype), "WAN")
         with classified_errors("WAN"):
-            pipe = load(model, models_dir)
+            pipe = load(model, models_dir, device)
             pipe.to(device)
     except WorkerError:
         raise
@@ -47,18 +48,15 @@ def load_wan(model: WanModel, models_dir: Path) -> WanPipeline:
     return pipe
 
 
-def _from_diffusers(model: WanModel, models_dir: Path) -> WanPipeline:
-    pipe = WanPipeline.from_pretrained(
-        str(models_dir / model.path),
-        dtype={"default": dtype_named(model.dtype), "vae": dtype_named(model.vae_dtype)},
-        local_files_only=True,
-        use_safetensors=True,
-    )
-    require_whole_text_encoders(pipe, models_dir / model.path)
+def _from_diffusers(model: WanModel, models_dir: Path, device: torch.device) -> WanPipeline:
+    folder = models_dir / model.path
+    models = models_on(device, folder, {"default": dtype_named(model.dtype), "vae": dtype_named(model.vae_dtype)})
+    pipe = WanPipeline.from_pretrained(str(folder), local_files_only=True, use_safetensors=True, **models)
+    require_whole_text_encoders(pipe, folder)
     return pipe
 
 
-def _from_original(model: WanModel, models_dir: Path) -> WanPipeline:
+def _from_original(model: WanModel, models_dir: Path, device: torch.device) -> WanPipeline:
     path, configs = models_dir / model.path, _configs(model, models_dir)
     if findings := list(layouts.original_findings(path)):
         raise ConfigurationError(
@@ -66,7 +64,7 @@ def _from_original(model: WanModel, models_dir: Path) -> WanPipeline:
         )
 
     def loaded(component: Component, file: str, config: str, dtype: str) -> Any:
-        return component.load(Files((path / file,), configs / config, "[wan] path"), dtype_named(dtype))
+        return component.load(Files((path / file,), configs / config, "[wan] path"), dtype_named(dtype), device)
 
     return WanPipeline(
         tokenizer=AutoTokenizer.from_pretrained(str(path / layouts.TOKENIZER), local_files_only=True),
@@ -87,16 +85,18 @@ def load_vace(model: WanModel, models_dir: Path) -> WanVACETransformer3DModel:
     device = device_named(model.device)
     try:
         component, files = _vace(model, models_dir)
-        transformer = _vace_transformer(component, files, model.dtype)
-        require_headroom(device, transformer.get_memory_footprint(), "WAN's VACE")
+        return _vace_transformer(component, files, model.dtype, device)
     except ConfigurationError as error:  # jobs that do without it go on
         raise AdapterUnusable(str(error)) from error
-    return transformer.to(device)
 
 
-def _vace_transformer(component: Component, files: Files, dtype: str) -> WanVACETransformer3DModel:
+def _vace_transformer(
+    component: Component, files: Files, dtype: str, device: torch.device
+) -> WanVACETransformer3DModel:
     try:
-        return component.load(files, dtype_named(dtype))
+        if device.type == "cuda":
+            require_headroom(device, sum(loaded_bytes(path, dtype) for path in files.paths), "WAN's VACE")
+        return component.load(files, dtype_named(dtype), device)
     except (OSError, ValueError, TypeError) as error:  # what a configuration that is none leads to
         raise AdapterUnusable(f"{files.place} cannot be loaded: {type(error).__name__}: {error}") from error
 

@@ -81,11 +81,9 @@ def test_weights_go_straight_to_their_device(
 ) -> None:
     """Without the move of the whole pipeline at the end, which is left for what comes without its weights."""
     monkeypatch.setattr(StableDiffusionXLPipeline, "to", lambda pipe, _device: pipe)
-    if kind == "folder":
-        pipe, parts = load_sdxl(replace(MODELS.sdxl, device="meta"), folder.parent), WEIGHTS
-    else:
-        pipe, parts = load_sdxl(replace(SINGLE, device="meta"), models_dir), ("unet", "vae")
-    for name in parts:
+    model, root = (MODELS.sdxl, folder.parent) if kind == "folder" else (SINGLE, models_dir)
+    pipe = load_sdxl(replace(model, device="meta"), root)
+    for name in WEIGHTS if kind == "folder" else ("unet", "vae"):
         assert {weight.device.type for weight in getattr(pipe, name).parameters()} == {"meta"}, name
 
 

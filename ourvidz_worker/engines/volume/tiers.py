@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import ceil
 from typing import Any, Literal, get_args
 
 Attention = Literal["auto", "sdpa", "flash3", "sage", "xformers"]
@@ -35,6 +36,19 @@ class Tier:
     distilled_lora: str | None = None
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The entries for the result metadata: the name, and every measure with its figure; nothing for `exact`."""
+        if self == EXACT:
+            return {}
+        figures = ((field, getattr(self, field.name)) for field in fields(self) if field.name != "name")
+        measures = {field.name: figure for field, figure in figures if figure != field.default}
+        return {"tier": self.name, "tier_measures": measures}
+
+    def guided_steps(self, steps: int) -> int:
+        """How many of the denoising steps follow the guidance scale, at least one."""
+        return max(1, ceil(self.guidance_until * steps))
 
 
 EXACT = Tier()

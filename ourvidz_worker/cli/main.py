@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ourvidz_worker import __version__
 from ourvidz_worker.cli.models.parser import add_models
 from ourvidz_worker.cli.queue.parser import add_queue
+from ourvidz_worker.collections_off import without_collections
 from ourvidz_worker.control import ExitCode
 from ourvidz_worker.errors import ConfigurationError
 
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return USAGE_EXIT
         given = [worker]
     arguments = parser.parse_args(given)
-    command = importlib.import_module(f"ourvidz_worker.cli.{arguments.module}")
+    with without_collections():
+        command = importlib.import_module(f"ourvidz_worker.cli.{arguments.module}")
     try:
         code: int = command.run(arguments)
     except ConfigurationError as error:

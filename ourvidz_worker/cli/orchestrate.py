@@ -13,8 +13,9 @@ from functools import partial
 import structlog
 
 from ourvidz_worker.backend.upstash.keys import new_owner
+from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.startup import start_daemon
-from ourvidz_worker.cli.wiring import build_queue, read_configuration
+from ourvidz_worker.cli.wiring import build_queue
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
 from ourvidz_worker.control import WorkerName
@@ -30,7 +31,7 @@ _STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grac
 
 def run(_arguments: argparse.Namespace) -> int:
     settings = start_daemon("orchestrator", pod_settings())
-    return asyncio.run(_supervise(settings, read_configuration(ConfigFiles(settings.config_dir)).catalogue))
+    return asyncio.run(_supervise(settings, read_catalogue(ConfigFiles(settings.config_dir))))
 
 
 async def _supervise(settings: QwenSettings, catalogue: Catalogue) -> int:

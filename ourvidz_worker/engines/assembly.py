@@ -5,7 +5,6 @@ Neither importing this module nor assembling brings a model library: that is don
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ourvidz_worker.collections_off import without_collections
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.engines.deferred import DeferredEngine
 from ourvidz_worker.engines.language.local_model import LocalLanguageModel
@@ -157,16 +157,9 @@ def _nothing_left_to_do() -> None:
 
 @contextmanager
 def _model_libraries() -> Iterator[None]:
-    """For importing them, in silence.
-
-    They bring a million objects to stay; looking through them again and again would cost a fifth of the time.
-    """
-    gc.disable()
-    try:
+    """For importing them, in silence."""
+    with without_collections():
         from ourvidz_worker.engines.quiet import quieten_model_libraries  # noqa: PLC0415 - brings torch
 
         quieten_model_libraries()
         yield
-    finally:
-        gc.freeze()
-        gc.enable()

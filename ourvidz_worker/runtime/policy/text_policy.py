@@ -19,6 +19,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ourvidz_worker.collections_off import without_collections
 from ourvidz_worker.errors import ContentRefused
 from ourvidz_worker.runtime.policy.ages import Ages
 from ourvidz_worker.runtime.policy.meanings import Meaning, all_adult, any_beside, outside
@@ -63,7 +64,8 @@ class TextPolicy:
 
         Raises `ValueError` naming the table and key that is unknown, malformed or missing.
         """
-        return cls(Rules.parse(texts))
+        with without_collections():
+            return cls(Rules.parse(texts))
 
     def check(self, prompt: str, *, adult_capable: bool) -> None:
         """Raise `ContentRefused` if no model, or no adult-capable one, may see the prompt.

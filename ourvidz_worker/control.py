@@ -63,7 +63,8 @@ class Message:
     are `waiting` on its queue. `started`, `phase`, `step`, `done`: a job went on; `phase` names the part of the
     work, `step` of `steps` counts denoising steps, `status` is the outcome, `seconds` how long it took. `fenced`:
     it lost its lease for `reason` and ends. `card`: it holds these components, and `bytes` with its workspace. `room`:
-    it would like to hold `bytes` in all; with 0 `seconds` it takes what is idle elsewhere and does not wait for more.
+    it would like to hold `bytes` in all, but for what is `held` idle and can go; with 0 `seconds` it takes what is idle
+    elsewhere and does not wait for more.
     `yielded`: what `request` asked for is done, and it may now hold `bytes`.
     """
 

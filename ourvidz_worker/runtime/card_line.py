@@ -49,8 +49,10 @@ class CardLine:
     def tell(self, held: Sequence[Held], claimed_bytes: int) -> None:
         self._channel.announce(Message("card", held=tuple(held), bytes=claimed_bytes))
 
-    def ask(self, wanted_bytes: int, *, waits: bool = True) -> tuple[str, ...] | None:
+    def ask(self, wanted_bytes: int, evictable: Sequence[Held] = (), *, waits: bool = True) -> tuple[str, ...] | None:
         """Ask for as much in all and wait for the answer, which `Sharer.allow` was told of before this returns.
+
+        The answer may leave it to the asker to evict what it calls evictable.
 
         Returns what others evicted for it, or None when nobody answered; one that does not wait takes what is idle
         elsewhere and leaves stages alone. A supervisor that did not answer once is not waited for again until it says
@@ -58,7 +60,9 @@ class CardLine:
         """
         number = next(self._numbers)
         question = self._questions[number] = _Question()
-        self._channel.announce(Message("room", request=number, bytes=wanted_bytes, seconds=None if waits else 0.0))
+        self._channel.announce(
+            Message("room", request=number, bytes=wanted_bytes, held=tuple(evictable), seconds=None if waits else 0.0)
+        )
         try:
             if self._deaf or self._channel.gone or not question.answered.wait(self._answer_seconds):
                 self._deaf = True

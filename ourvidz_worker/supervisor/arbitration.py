@@ -44,12 +44,13 @@ class _Process:
 class _Request:
     """`awaited` maps processes to the instruction that they have not answered; `answered` to what was news then.
 
-    One that `waits` is not answered with less than it wants before its deadline.
+    One that `waits` is not answered with less than it wants before its deadline. `own` is what the asker can evict.
     """
 
     process: str
     number: int
     wanted: int
+    own: Sequence[Held]
     deadline: float
     waits: bool
     awaited: dict[str, int] = field(default_factory=dict)
@@ -97,8 +98,16 @@ class Arbitration:
                 process.claimed, process.held = message.bytes or 0, message.held or ()
                 process.news += 1
             case "room":
-                deadline, waits = now + self._patience, message.seconds != 0
-                self._waiting.append(_Request(name, message.request or 0, message.bytes or 0, deadline, waits))
+                self._waiting.append(
+                    _Request(
+                        process=name,
+                        number=message.request or 0,
+                        wanted=message.bytes or 0,
+                        own=message.held or (),
+                        deadline=now + self._patience,
+                        waits=message.seconds != 0,
+                    )
+                )
             case "yielded":
                 self._heed_yielded(name, process, message)
         return self.look(now)
@@ -173,7 +182,9 @@ class Arbitration:
         ]
 
     def _idle(self, request: _Request) -> Iterator[tuple[int, float, str, Held]]:
-        for name in (request.process, *self._askable(request)):
+        for held in request.own:
+            yield held.rank, held.idle_since or 0.0, request.process, held
+        for name in self._askable(request):
             for held in self._processes[name].idle:
                 yield held.rank, held.idle_since or 0.0, name, held
 

@@ -228,14 +228,16 @@ class Neighbours:
     def __init__(self, answers: Sequence[int | None]) -> None:
         self.answers = list(answers)
         self.asked: list[int] = []
+        self.evictable: list[str] = []
         self.told: list[tuple[dict[str, bool], int]] = []
         self.allow: Callable[[int], None] = lambda _: None
 
     def tell(self, held: Sequence[Held], claimed_bytes: int) -> None:
         self.told.append(({each.name: each.idle_since is None for each in held}, claimed_bytes))
 
-    def ask(self, wanted_bytes: int, *, waits: bool = True) -> Sequence[str] | None:
+    def ask(self, wanted_bytes: int, evictable: Sequence[Held] = (), *, waits: bool = True) -> Sequence[str] | None:
         self.asked.append(wanted_bytes // GB)
+        self.evictable = [held.name for held in evictable]
         answer = self.answers.pop(0)
         if answer is None:
             return None
@@ -265,7 +267,7 @@ def test_with_less_than_was_asked_for_this_process_evicts_its_own() -> None:
     residency, neighbours = among([21], unet=5, umt5=11, controlnet=3)
     with residency.stage("denoise", needs=["unet"], workspace=work(5)):
         assert residency.resident == ("unet", "umt5")
-    assert neighbours.asked == [24]
+    assert (neighbours.asked, neighbours.evictable) == ([24], ["controlnet", "umt5"])
 
 
 def test_nobody_asks_for_more_than_the_budget() -> None:

@@ -19,8 +19,8 @@ def card(claimed: int, *held: Held) -> Message:
     return Message("card", bytes=claimed, held=held)
 
 
-def room(wanted: int, number: int = 1, *, waits: bool = True) -> Message:
-    return Message("room", request=number, bytes=wanted, seconds=None if waits else 0.0)
+def room(wanted: int, number: int = 1, *evictable: Held, waits: bool = True) -> Message:
+    return Message("room", request=number, bytes=wanted, held=evictable, seconds=None if waits else 0.0)
 
 
 def yielded(instruction: Instruction, allowed: int) -> Message:
@@ -79,8 +79,9 @@ def test_what_is_idle_goes_by_rank_and_then_by_age_wherever_it_is(
     adapters = Held("new", 2, ADAPTER, 9.0), Held("old", 1, ADAPTER, 5.0)
     arbitration.heed("qwen", card(10, Held("qwen", 10, LANGUAGE, 1.0)), 0.0)
     arbitration.heed("sdxl", card(9, *adapters, Held("unet", 6, CORE, None)), 0.0)
-    arbitration.heed("wan", card(11, Held("umt5", 8, TEXT_ENCODER, 0.0), Held("dit", 3, CORE, 0.0)), 0.0)
-    assert asked(arbitration.heed("wan", room(wanted), 0.0)) == components
+    text_encoder = Held("umt5", 8, TEXT_ENCODER, 0.0)
+    arbitration.heed("wan", card(11, text_encoder, Held("dit", 3, CORE, 0.0)), 0.0)
+    assert asked(arbitration.heed("wan", room(wanted, 1, text_encoder), 0.0)) == components
 
 
 def test_a_grant_names_what_was_evicted_for_it_and_not_what_was_refused() -> None:
@@ -94,10 +95,13 @@ def test_a_grant_names_what_was_evicted_for_it_and_not_what_was_refused() -> Non
 
 
 def test_the_asker_is_left_to_evict_its_own() -> None:
+    """But not what it needs itself, though that is idle until it has its room."""
     arbitration = of(20, "sdxl", "wan")
-    arbitration.heed("sdxl", card(14, Held("controlnet", 8, ADAPTER, 0.0), Held("unet", 6, CORE, None)), 0.0)
-    arbitration.heed("wan", card(4, Held("dit", 4, CORE, 0.0)), 0.0)
-    assert granted(arbitration.heed("sdxl", room(22), 0.0)) == [("sdxl", 16)]
+    controlnet, unet = Held("controlnet", 8, ADAPTER, 0.0), Held("unet", 6, CORE, 0.0)
+    arbitration.heed("sdxl", card(14, controlnet, unet), 0.0)
+    arbitration.heed("wan", card(4, Held("dit", 4, CORE, None)), 0.0)
+    assert granted(arbitration.heed("sdxl", room(22, 1, controlnet), 0.0)) == [("sdxl", 16)]
+    assert arbitration.heed("sdxl", room(25, 2, controlnet), 0.0) == []
 
 
 def test_a_request_waits_until_a_stage_elsewhere_ends() -> None:

@@ -48,9 +48,10 @@ class Neighbours(Protocol):
 
     def tell(self, held: Sequence[Held], claimed_bytes: int) -> None: ...
 
-    def ask(self, wanted_bytes: int, *, waits: bool = True) -> Sequence[str] | None:
+    def ask(self, wanted_bytes: int, evictable: Sequence[Held] = (), *, waits: bool = True) -> Sequence[str] | None:
         """Ask to hold as much in all: what others evicted for it (`worker/component`), or None when nobody answers.
 
+        The answer may leave it to this process to evict what it calls evictable.
         `Residency.allow` was called before this returns. One that `waits` leaves stages elsewhere some time to end.
         """
 
@@ -195,14 +196,15 @@ class Residency:
                     asked = False
                     continue
                 wanted = self._wanted(stage)
-            self._ask(wanted)
+                evictable = [component.held() for component in self._idle() if component not in stage.needs]
+            self._ask(wanted, evictable)
             asked = True
 
-    def _ask(self, wanted_bytes: int) -> None:
+    def _ask(self, wanted_bytes: int, evictable: Sequence[Held]) -> None:
         """Where nobody arbitrates, or nobody answers, this process decides alone."""
         if self._neighbours is None or self._budget is None:
             return
-        if self._neighbours.ask(min(wanted_bytes, self._budget)) is None:
+        if self._neighbours.ask(min(wanted_bytes, self._budget), evictable) is None:
             self.allow(self._budget)
 
     def _spared_by_others(self) -> list[str]:

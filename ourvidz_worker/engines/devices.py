@@ -64,16 +64,24 @@ def classified_errors(engine: str) -> Iterator[None]:
     """Turn what CUDA raises into `OutOfMemory` or `PoisonedContext`; everything else passes as it is."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(
-            f"the card's memory does not suffice for {engine}; ask for a smaller size, or end what else runs there"
-        ) from error
     except RuntimeError as error:
-        if not is_poisoned(error):
+        known = classified(error, engine)
+        if known is error:
             raise
-        raise PoisonedContext(
+        raise known from error
+
+
+def classified(error: BaseException, engine: str) -> BaseException:
+    """What an error of CUDA means to the worker; any other one as it is."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return OutOfMemory(
+            f"the card's memory does not suffice for {engine}; ask for a smaller size, or end what else runs there"
+        )
+    if isinstance(error, RuntimeError) and is_poisoned(error):
+        return PoisonedContext(
             f"CUDA refuses further work in this process after an error in {engine}: {first_line(error)}"
-        ) from error
+        )
+    return error
 
 
 def is_poisoned(error: RuntimeError) -> bool:

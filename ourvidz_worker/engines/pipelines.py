@@ -8,22 +8,34 @@ from typing import Any
 import torch
 
 from ourvidz_worker.engines.drawing import AfterStep
+from ourvidz_worker.engines.guidance import GuidanceCut
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
 
 
-def run_pipeline(pipe: Any, call: Mapping[str, Any], seeds: Sequence[int], after_step: AfterStep) -> Any:
+def run_pipeline(
+    pipe: Any,
+    call: Mapping[str, Any],
+    seeds: Sequence[int],
+    after_step: AfterStep,
+    cut: GuidanceCut | None = None,
+) -> Any:
     """The pipeline's output for one image or clip per seed; what `after_step` raises comes through."""
 
-    def step_ended(_pipe: Any, index: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
+    def step_ended(pipe: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         after_step(index + 1)
-        return {}
+        return {} if cut is None else cut.step_ended(pipe, index, tensors)
 
     # Noise is drawn on the CPU, so that a seed means the same picture on every card.
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     generator = generators if len(generators) > 1 else generators[0]  # VACE takes no list
     try:
         with numpy_conversions_quiet():
-            return pipe(**call, generator=generator, callback_on_step_end=step_ended)
+            return pipe(
+                **call,
+                generator=generator,
+                callback_on_step_end=step_ended,
+                callback_on_step_end_tensor_inputs=[] if cut is None else list(cut.doubled),
+            )
     finally:
         # An interrupted pipeline has not reset the hooks and caches of its models itself.
         pipe.maybe_free_model_hooks()

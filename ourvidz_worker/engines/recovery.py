@@ -1,15 +1,16 @@
 """What is given up, step by step, when the card's memory runs out during a job.
 
-The ladder, from what costs nothing to what costs most: free the caches, evict what this job does not use, slice and
-tile the VAE, and split the batch, which is the drawing's own affair. Nothing that worked is done again: a picture
-that does not fit while it is decoded has been denoised already.
+The ladder, from what costs nothing to what costs most: free the caches, evict what is idle, rank by rank and in other
+processes, too, slice and tile the VAE, and split the batch, which is the drawing's own affair. Nothing that worked is
+done again: a picture that does not fit while it is decoded has been denoised already.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal, Self, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import torch
 
@@ -20,7 +21,7 @@ from ourvidz_worker.errors import OutOfMemory
 T = TypeVar("T")
 Stage = Literal["text", "reference", "denoise", "decode", "generate"]
 Evict = Callable[[], Sequence[str]]
-"""Drops from the device what the job at hand does not use, and returns the names of what it dropped."""
+"""Drops from the device what is idle and goes first, and returns the names of what it dropped: none when all went."""
 
 
 class Recovery:
@@ -51,17 +52,17 @@ class Recovery:
 
         `vae` is the one that the stage uses, so that tiling it can help. Raises `OutOfMemory` with the steps taken.
         """
-        fits, result = _tried(work)
+        attempt = _tried(work)
         measures = self._measures(stage, vae)
-        while not fits:
+        while not attempt.fits:
             measure = next(measures, None)
             if measure is None:
-                raise OutOfMemory(self._complaint(stage))
+                raise OutOfMemory(self._complaint(stage, attempt.reason))
             self.note(stage, measure)
-            fits, result = _tried(work)
-        assert result is not None
+            attempt = _tried(work)
+        assert attempt.result is not None
         self._freed.discard(stage)
-        return result
+        return attempt.result
 
     def note(self, stage: Stage, step: str) -> None:
         self.steps.append(f"{stage}:{step}")
@@ -75,24 +76,36 @@ class Recovery:
         if stage not in self._freed:
             self._freed.add(stage)
             yield "free_caches"
-        if dropped := self._evict():
+        while dropped := self._evict():
             free_cache()
             yield f"evict {'+'.join(dropped)}"
         if vae is not None and not vae.use_tiling:
             self._until_the_end.enter_context(in_tiles(vae))
             yield "vae_tiling"
 
-    def _complaint(self, stage: Stage) -> str:
+    def _complaint(self, stage: Stage, reason: str | None) -> str:
         taken = ", ".join(self.steps) or "nothing"
         return (
-            f"the card's memory does not suffice for one image or clip of this size (stage {stage}, after {taken}); "
-            "ask for a smaller size, fewer frames or no references, or end what else runs on the card"
+            f"the card's memory does not suffice for one image or clip of this size (stage {stage}, after {taken}"
+            f"{'; ' + reason if reason else ''}); ask for a smaller size, fewer frames or no references, or end what "
+            "else runs on the card"
         )
 
 
-def _tried(work: Callable[[], T]) -> tuple[bool, T | None]:
+@dataclass(frozen=True, slots=True)
+class _Attempt(Generic[T]):
+    """`reason` is what speaks against it, where that was known before it was tried."""
+
+    fits: bool
+    result: T | None = None
+    reason: str | None = None
+
+
+def _tried(work: Callable[[], T]) -> _Attempt[T]:
     # The exception's traceback keeps the tensors alive, so the caches are freed only after this returns.
     try:
-        return True, work()
+        return _Attempt(fits=True, result=work())
     except torch.OutOfMemoryError:
-        return False, None
+        return _Attempt(fits=False)
+    except OutOfMemory as error:
+        return _Attempt(fits=False, reason=str(error))

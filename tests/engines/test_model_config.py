@@ -155,6 +155,9 @@ def test_what_is_left_out_has_a_default() -> None:
             "[wan.tiers.t]\nguidance_scale = 1\n[qwen]",
             "has guidance_scale in models.toml without distilled_lora and num_inference_steps: they go together",
         ),
+        ("[qwen]", "[card]\nbudget_gb = 0\n[qwen]", "[card] budget_gb = 0 in models.toml is wrong: it must be a number"),
+        ("[qwen]", "[card]\nbudget_gb = inf\n[qwen]", "[card] budget_gb = inf in models.toml is wrong"),
+        ("[qwen]", "[card]\nbudget = 44\n[qwen]", "[card] budget is unknown in models.toml; known are budget_gb"),
         ("[wan]", "[wam]", "unknown table [wam]"),
         ("[wan]", "[wam]", "no table [wan]"),
         ("[sdxl]", "[sdxl", "not valid TOML"),
@@ -179,6 +182,11 @@ def test_a_mistake_is_named_with_its_table_and_key(old: str, new: str, finding: 
     with pytest.raises(ConfigurationError) as caught:
         parse_models(GOOD.replace(old, new, 1))
     assert finding in str(caught.value)
+
+
+def test_a_card_may_have_a_budget_and_needs_none() -> None:
+    assert parse_models(GOOD).card.bytes is None
+    assert parse_models(GOOD.replace("[qwen]", "[card]\nbudget_gb = 44.5\n[qwen]")).card.bytes == 44_500_000_000
 
 
 def test_all_mistakes_are_listed_together() -> None:

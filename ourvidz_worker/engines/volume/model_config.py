@@ -93,11 +93,23 @@ class QwenModel:
 
 
 @dataclass(frozen=True, slots=True)
+class CardBudget:
+    """What all workers of a pod may hold on the card together, in GB (10**9 bytes); None for what the card has."""
+
+    budget_gb: float | None = None
+
+    @property
+    def bytes(self) -> int | None:
+        return None if self.budget_gb is None else int(self.budget_gb * 10**9)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelsConfig:
     sdxl: SdxlModel
     wan: WanModel
     qwen: QwenModel
     sources: tuple[Source, ...] = ()
+    card: CardBudget = CardBudget()
 
 
 def parse_models(text: str, *, configs: Mapping[Part, str] | None = None) -> ModelsConfig:
@@ -111,7 +123,8 @@ def parse_models(text: str, *, configs: Mapping[Part, str] | None = None) -> Mod
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"models.toml is not valid TOML: {error}") from error
     sources = document.pop("sources", {})
-    tables = {"sdxl": SdxlModel, "wan": WanModel, "qwen": QwenModel}
+    document.setdefault("card", {})
+    tables = {"sdxl": SdxlModel, "wan": WanModel, "qwen": QwenModel, "card": CardBudget}
     problems = [
         f"models.toml has an unknown table [{name}]; it may hold {', '.join(f'[{known}]' for known in tables)}"
         " and [sources.*]"
@@ -128,6 +141,7 @@ def parse_models(text: str, *, configs: Mapping[Part, str] | None = None) -> Mod
         wan=_build({"config": shipped.get("wan")} | _tiered(document["wan"]), WanModel),
         qwen=_build(document["qwen"], QwenModel),
         sources=build_sources(sources),
+        card=_build(document["card"], CardBudget),
     )
 
 
@@ -161,6 +175,7 @@ def _mismatch(key: str, value: Any, hint: Any) -> str | None:
         "compile": (text in COMPILES, f"one of {', '.join(COMPILES)}"),
         "device": (DEVICE.fullmatch(text) is not None, "auto, cpu, cuda or cuda:N"),
         "max_new_tokens": (isinstance(number, int) and 1 <= number <= 4096, "a whole number from 1 to 4096"),
+        "budget_gb": (number is not None and 0 < number < 10_000, "a number of GB above 0"),
         "temperature": (number is not None and 0 < number <= 2, "a number above 0 and up to 2"),
         "top_p": (number is not None and 0 < number <= 1, "a number above 0 and up to 1"),
     }

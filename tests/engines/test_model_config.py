@@ -155,7 +155,11 @@ def test_what_is_left_out_has_a_default() -> None:
             "[wan.tiers.t]\nguidance_scale = 1\n[qwen]",
             "has guidance_scale in models.toml without distilled_lora and num_inference_steps: they go together",
         ),
-        ("[qwen]", "[card]\nbudget_gb = 0\n[qwen]", "[card] budget_gb = 0 in models.toml is wrong: it must be a number"),
+        (
+            "[qwen]",
+            "[card]\nbudget_gb = 0\n[qwen]",
+            "[card] budget_gb = 0 in models.toml is wrong: it must be a number",
+        ),
         ("[qwen]", "[card]\nbudget_gb = inf\n[qwen]", "[card] budget_gb = inf in models.toml is wrong"),
         ("[qwen]", "[card]\nbudget = 44\n[qwen]", "[card] budget is unknown in models.toml; known are budget_gb"),
         ("[wan]", "[wam]", "unknown table [wam]"),

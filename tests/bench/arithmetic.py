@@ -99,4 +99,4 @@ def _nothing(*shape: int) -> torch.Tensor:
 def _counted(call: Callable[[], Any]) -> float:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call()
-    return counter.get_total_flops() / TERA
+    return float(counter.get_total_flops()) / TERA

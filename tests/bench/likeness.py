@@ -59,7 +59,8 @@ def _blurred(values: Numbers) -> Numbers:
 
 def _gaussian() -> Numbers:
     weights: Numbers = np.exp(-((np.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SIGMA**2))
-    return weights / weights.sum()
+    whole: Numbers = weights / weights.sum()
+    return whole
 
 
 _KERNEL = _gaussian()

@@ -32,6 +32,7 @@ Interruption (a BaseException, so that no handler inside a model library swallow
 ├── Drained                   the worker shuts down: hand the job back
 ├── Fenced                    the lease was lost: stop and deliver nothing
 ├── Cancelled                 the job was cancelled during its generation
+├── NotBegun                  Redis did not confirm that the job is begun: there is no generation
 └── DeadlinePassed            the deadline came during a step
 """
 
@@ -199,6 +200,10 @@ class Cancelled(Interruption):
     def __init__(self, *, by_the_product: bool = False) -> None:
         super().__init__("the job was cancelled")
         self.by_the_product = by_the_product
+
+
+class NotBegun(Interruption):
+    pass
 
 
 class DeadlinePassed(Interruption):

@@ -23,10 +23,11 @@ from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, parse
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import ContentPolicy, JobQueue, PromptEnhancer, ReferenceSource
 from ourvidz_worker.runtime.courier import Courier
-from ourvidz_worker.runtime.handling import Handler
+from ourvidz_worker.runtime.handling import Handler, Terms
 from ourvidz_worker.runtime.holdings import Holdings
 from ourvidz_worker.runtime.inspection import Inspection
 from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
+from ourvidz_worker.runtime.patience import Patience
 from ourvidz_worker.runtime.patient_queue import PatientQueue
 from ourvidz_worker.runtime.policy import ClassifiedPolicy, TextPolicy
 from ourvidz_worker.runtime.preparation import Preparation
@@ -219,9 +220,11 @@ def build_worker(
         courier=courier,
         spool=spool,
         announcer=announcer,
-        job_deadline=settings.job_deadline,
-        most_images=settings.batch_of(family),
-        rows_tell=settings.callback_profile == "2026-02",
+        terms=Terms(
+            job_deadline=settings.job_deadline,
+            most_images=settings.batch_of(family),
+            rows_tell=settings.callback_profile == "2026-02",
+        ),
     )
     worker = Worker(
         queue=queue,
@@ -232,8 +235,7 @@ def build_worker(
         handler=handler,
         announcer=announcer,
         shortage=spool.shortage,
-        poll_seconds=settings.poll_interval(family),
-        poll_limit=settings.poll_limit,
+        patience=Patience(settings.poll_interval(family), settings.poll_limit),
         grace_period=settings.grace_period,
     )
     return BuiltWorker(worker, queue, courier, references, enhancer)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import colorsys
 import textwrap
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.fitting import fit
-from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
+from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnFrames, OnStep, Order, unheard
 
 if TYPE_CHECKING:
     from ourvidz_worker.ports import Pixels
@@ -36,11 +37,38 @@ class TestCardEngine:
     def memory(self) -> GpuMemory | None:
         return None
 
-    def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
+    def prepare(self, request: GenerationRequest) -> None:
+        """There is no model that would read the prompt."""
+
+    def shape(self, request: GenerationRequest) -> Hashable | None:
+        """As of a model that draws stills of one size in the same steps in one batch."""
         job = request.job
-        for step in range(job.num_inference_steps):
-            on_step(step + 1, job.num_inference_steps)
-        frames = _clip(request) if job.is_video else _stills(request)
+        if job.is_video:
+            return None
+        return job.type.name, job.num_inference_steps, job.guidance_scale, job.width, job.height
+
+    def generate(self, request: GenerationRequest, on_step: OnStep, on_frames: OnFrames = unheard) -> Generation:
+        (outcome,) = self.generate_together([Order(request, on_step)])
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if request.job.is_video:
+            on_frames(0, outcome.frames)
+        return outcome
+
+    def generate_together(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
+        stopped: dict[int, BaseException] = {}
+        steps = orders[0].request.job.num_inference_steps
+        for step in range(steps):
+            for index, order in enumerate(orders):
+                if index not in stopped:
+                    try:
+                        order.on_step(step + 1, steps)
+                    except BaseException as reason:  # noqa: BLE001 - stops this order alone
+                        stopped[index] = reason
+        return [stopped.get(index) or self._card(order.request) for index, order in enumerate(orders)]
+
+    def _card(self, request: GenerationRequest) -> Generation:
+        frames = _clip(request) if request.job.is_video else _stills(request)
         return Generation(frames, {"engine": self.model_name})
 
 

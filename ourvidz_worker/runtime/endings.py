@@ -56,7 +56,7 @@ class Endings:
         progress.phase("encoding")
         ending: Ending
         try:
-            ending = partial(self.deliver, holding, job, await self._finish(drawn), progress)
+            ending = partial(self.deliver, holding, job, await self._result_of(drawn), progress)
         except Restart as error:
             ending = partial(self._stop, holding, job, error, progress)
         except WorkerError as error:
@@ -167,6 +167,14 @@ class Endings:
             return False
         await self.already_over(holding, status, progress)
         return True
+
+    async def _result_of(self, drawn: Drawn) -> Result:
+        try:
+            await self._studio.inspect(drawn)
+            return await self._finish(drawn)
+        except Exception:
+            drawn.discard()
+            raise
 
     async def _finish(self, drawn: Drawn) -> Result:
         """What was generated waits in memory until the disk has room for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import structlog
 
@@ -17,12 +18,13 @@ class Holding:
     """One claimed job.
 
     Its element changes once generation begins, and is `doubtful` where Redis did not confirm that. `last_word`
-    is how it shall leave.
+    is how it shall leave. `share` is its part of the batch that it was drawn in.
     """
 
     claim: Claim
     job_id: str | None = None
     doubtful: bool = False
+    share: Fraction = Fraction(1)
     last_word: Callable[[], Awaitable[Collection[Claim]]] | None = None
 
 

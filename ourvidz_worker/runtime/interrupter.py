@@ -5,32 +5,47 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ourvidz_worker.errors import DeadlinePassed, Interruption
 
 T = TypeVar("T")
+_LONGEST_LOOK_AWAY = 1.0
 
 
 class Interrupter:
     """Set from the event loop, looked at by the generation thread after every step.
 
-    `guard` is asked at every look, too, and raises when the work must not go on.
+    `guard` is asked at every look, too, and raises when the work must not go on. A generation may begin before its
+    start is confirmed, and then waits for that with its first step.
     """
 
     def __init__(self, deadline_seconds: float, *, guard: Callable[[], None] = lambda: None) -> None:
         self._lock = threading.Lock()
         self._deadline = time.monotonic() + deadline_seconds
+        self._resting_since: float | None = None
         self._guard = guard
         self._interruption: Interruption | None = None
         self._stopped = asyncio.Event()
+        self._decided = threading.Event()
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is known if the work counts: its start was confirmed, or there is a reason to stop."""
+        return self._decided.is_set()
+
+    def confirm_start(self) -> None:
+        """From here on a step goes on to the next one."""
+        self._decided.set()
 
     def stop(self, interruption: Interruption) -> None:
         """Stop at the next step; the first reason given stays. To be called on the event loop."""
         with self._lock:
             self._interruption = self._interruption or interruption
         self._stopped.set()
+        self._decided.set()
 
     def look(self) -> None:
         """Raise the reason to stop, if there is one."""
@@ -39,8 +54,24 @@ class Interrupter:
         if interruption is not None:
             raise interruption
         self._guard()
-        if time.monotonic() > self._deadline:
+        if self._now() > self._deadline:
             raise DeadlinePassed
+
+    def look_after_step(self) -> None:
+        """As `look`, and wait until the start is confirmed. For the generation thread."""
+        while not self._decided.wait(min(self.seconds_left, _LONGEST_LOOK_AWAY)):
+            self.look()
+        self.look()
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """The deadline waits meanwhile: others have the card."""
+        since = self._resting_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._deadline += time.monotonic() - since
+            self._resting_since = None
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which is cancelled as soon as there is a reason to stop; raises that reason."""
@@ -57,4 +88,8 @@ class Interrupter:
 
     @property
     def seconds_left(self) -> float:
-        return max(0.0, self._deadline - time.monotonic())
+        return max(0.0, self._deadline - self._now())
+
+    def _now(self) -> float:
+        since = self._resting_since
+        return time.monotonic() if since is None else since

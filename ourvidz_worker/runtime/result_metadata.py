@@ -28,10 +28,12 @@ def result_metadata(
     generation_seconds: float,
     memory: GpuMemory | None,
     enhancement: EnhancedPrompt | None,
+    sharers: int = 1,
 ) -> dict[str, Any]:
     """Seconds as `*_time`, memory in GB or null without a card.
 
-    `performance_ratio` is generation time over expected time: below 1 is faster than the catalogue expects.
+    `performance_ratio` is generation time over expected time: below 1 is faster than the catalogue expects. Where one
+    batch was for several jobs, `shared_batch` says how many, and the time is that of the whole batch.
     """
     job = request.job
     seeds = job.seeds(request.seed)
@@ -57,6 +59,8 @@ def result_metadata(
             "requested_frame_num": job.requested_frames,
             "fps": job.type.fps,
         }
+    if sharers > 1:
+        metadata["shared_batch"] = sharers
     if enhancement is not None:
         metadata |= {
             "prompt_enhanced": enhancement.enhanced,

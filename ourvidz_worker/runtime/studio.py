@@ -1,81 +1,114 @@
-"""Making a result: check the prompt, fetch the references, enhance, generate, encode."""
+"""Making a result: generate in a thread of its own, and then, while the card is at the next job, encode."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
+import contextvars
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
 
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.storage_keys import StorageLayout, storage_key
-from ourvidz_worker.errors import ConfigurationError, ReferenceUnreachable, Retry
+from ourvidz_worker.errors import Interruption
 from ourvidz_worker.ports import (
     Asset,
     BucketLimit,
-    ContentPolicy,
     Engine,
+    Footage,
     Generation,
     GenerationRequest,
+    GpuMemory,
     MediaEncoder,
-    PromptEnhancer,
-    ReferenceImage,
-    ReferenceSource,
+    Order,
 )
-from ourvidz_worker.runtime.enhancement import EnhancedPrompt, enhance_prompt
+from ourvidz_worker.runtime import durable
+from ourvidz_worker.runtime.enhancement import EnhancedPrompt
+from ourvidz_worker.runtime.inspection import Inspection
 from ourvidz_worker.runtime.interrupter import Interrupter
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.result_metadata import result_metadata
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
 
-if TYPE_CHECKING:
-    from ourvidz_worker.ports import Pixels
-
 T = TypeVar("T")
-_DRAWN_SEED_LIMIT = 2**31  # small enough for every producer that keeps seeds in 32 bits
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sitter:
+    """A job that is ready to be drawn, what stops it, and who hears of its steps."""
+
+    request: GenerationRequest
+    enhancement: EnhancedPrompt | None
+    interrupter: Interrupter
+    progress: Progress
+
+    def on_step(self, done: int, total: int) -> None:
+        self.interrupter.look_after_step()
+        self.progress.step(done, total)
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A clip that is encoded into `folder` while it is still decoded."""
+
+    footage: Footage
+    folder: Path
+
+    def discard(self) -> None:
+        """It does not come to its end: leave nothing of it behind."""
+        self.footage.discard()
+        try:
+            durable.remove(self.folder)
+        except OSError as error:
+            structlog.get_logger().warning("spool_not_emptied", problem=str(error))
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A finished generation that is not encoded yet."""
+    """A finished generation that is not encoded yet; `sharers` is how many jobs one batch was for."""
 
     request: GenerationRequest
     generation: Generation
-    metadata: dict[str, Any]
-    enhanced_prompt: str | None
+    enhancement: EnhancedPrompt | None
+    generation_seconds: float = 0.0
+    memory: GpuMemory | None = None
+    sharers: int = 1
+    film: Film | None = None
+
+    def discard(self) -> None:
+        """It will not be encoded."""
+        if self.film is not None:
+            self.film.discard()
+
+
+Outcome = Drawn | BaseException
 
 
 class Studio:
-    """One engine with what it needs around it; draws one job at a time in a thread of its own."""
+    """One engine with what it needs around it; draws in a thread of its own, one generation at a time."""
 
     def __init__(
         self,
         *,
         engine: Engine,
         encoder: MediaEncoder,
-        enhancer: PromptEnhancer | None,
-        references: ReferenceSource,
-        policy: ContentPolicy,
-        adult_capable: bool,
+        inspection: Inspection,
         spool: Spool,
         layout: StorageLayout,
-        enhancement_limit: float,
     ) -> None:
         self._engine = engine
         self._encoder = encoder
-        self._enhancer = enhancer
-        self._references = references
-        self._policy = policy
-        self._adult_capable = adult_capable
+        self._inspection = inspection
         self._spool = spool
         self._layout = layout
-        self._enhancement_limit = enhancement_limit
-        # A pipeline breaks when two threads use it, so every call of the engine goes through this one.
+        # A pipeline breaks when two threads use it, so every call that draws goes through this one.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generation")
 
     async def open(self) -> None:
@@ -86,112 +119,123 @@ class Studio:
         """Free the generation thread. A generation that was not interrupted is waited for."""
         await asyncio.to_thread(self._thread.shutdown)
 
-    def check(self, job: Job) -> None:
-        """Raise `ContentRefused` for a prompt that the policy refuses, before anything is spent on it."""
-        self._check_prompt(job, job.prompt)
+    def shape(self, sitter: Sitter) -> Hashable | None:
+        """As `Engine.shape`."""
+        return self._engine.shape(sitter.request)
 
-    def _check_prompt(self, job: Job, prompt: str) -> None:
-        """Every text that reaches a model: `prompt`, which is the job's own or a rewritten one, and the negative one.
+    async def draw(self, sitters: Sequence[Sitter]) -> Sequence[Outcome]:
+        """Generate for one job, or for several of one shape in one batch; each has its own outcome, in order.
 
-        Guidance below 1 turns the negative prompt into one to draw, by the formula if not in every library.
+        An outcome that is no `Drawn` is what was raised: `GiveUp`, `GenerationFailed`, `PoisonedContext`, a bug, or
+        the `Interruption` that stopped this one.
         """
-        drawn = prompt if job.guidance_scale >= 1 else f"{prompt}\n{job.negative_prompt}"
-        self._policy.check(drawn, adult_capable=self._adult_capable)
-        self._policy.check_negative(job.negative_prompt, prompt=prompt, adult_capable=self._adult_capable)
+        for sitter in sitters:
+            sitter.progress.phase("generating")
+        return await self._in_thread(lambda: self._drawn(sitters))
 
-    async def _check_pictures(self, pictures: Pixels) -> None:
-        check = partial(self._policy.check_pictures, pictures, adult_capable=self._adult_capable)
-        await asyncio.to_thread(check)
-
-    async def draw(
-        self, job: Job, interrupter: Interrupter, progress: Progress, begin: Callable[[], Awaitable[None]]
-    ) -> Drawn:
-        """Generate the pictures of a job; `begin` is called when all is there and the models are needed.
-
-        Raises `GiveUp` and `GenerationFailed` with the reason, or the `Interruption` that stopped it.
-        """
-        seed = secrets.randbelow(_DRAWN_SEED_LIMIT) if job.seed is None else job.seed
-        progress.phase("references")
-        references = await interrupter.run(self._fetch_references(job))
-        await begin()
-        enhancement = await self._enhance(job, seed, interrupter, progress)
-        interrupter.look()
-        request = GenerationRequest(
-            job=job,
-            prompt=enhancement.prompt if enhancement else job.prompt,
-            seed=seed,
-            references=references,
-        )
-        progress.phase("generating")
-
-        def on_step(done: int, total: int) -> None:
-            interrupter.look()
-            progress.step(done, total)
-
-        begun = time.monotonic()
-        generation = await self._in_thread(lambda: self._engine.generate(request, on_step))
-        generation_seconds = time.monotonic() - begun
-        await interrupter.run(self._check_pictures(generation.frames))
-        metadata = result_metadata(
-            request,
-            generation,
-            model_name=self._engine.model_name,
-            generation_seconds=generation_seconds,
-            memory=await self._in_thread(self._engine.memory),
-            enhancement=enhancement,
-        )
-        enhanced = enhancement.prompt if enhancement and enhancement.enhanced else None
-        return Drawn(request, generation, metadata, enhanced)
+    async def inspect(self, drawn: Drawn) -> None:
+        """Raise `ContentRefused` for pictures that may not be delivered, `PicturesUnchecked` where nobody can tell."""
+        await self._inspection.check_pictures(drawn.generation.frames)
 
     async def finish(self, drawn: Drawn, limit: BucketLimit) -> Result:
         """Encode and check what was drawn and put it on disk with the callback to send; `limit` is its bucket's."""
         job = drawn.request.job
-        folder = self._spool.folder(job.id)
-        encoded = await asyncio.to_thread(self._encoder.encode, drawn.request, drawn.generation, folder, limit)
+        film = drawn.film
+        folder = film.folder if film else self._spool.folder(job.id)
+        footage = film.footage if film else None
+        encoded = await asyncio.to_thread(self._encoder.encode, drawn.request, drawn.generation, folder, limit, footage)
         stored = tuple(
             StoredAsset(storage_key(job, index, layout=self._layout), asset)
             for index, asset in enumerate(encoded.assets)
+        )
+        enhancement = drawn.enhancement
+        metadata = result_metadata(
+            drawn.request,
+            drawn.generation,
+            model_name=self._engine.model_name,
+            generation_seconds=drawn.generation_seconds,
+            memory=drawn.memory,
+            enhancement=enhancement,
+            sharers=drawn.sharers,
         )
         callback = Callback(
             job_id=job.id,
             status="completed",
             assets=tuple(_reported(job, item.key, item.asset) for item in stored),
-            metadata={**encoded.details, **drawn.metadata},
-            enhanced_prompt=drawn.enhanced_prompt,
+            metadata={**encoded.details, **metadata},
+            enhanced_prompt=enhancement.prompt if enhancement and enhancement.enhanced else None,
         )
         result = Result(bucket=job.bucket, assets=stored, callback=callback)
         await asyncio.to_thread(self._spool.save, result)
         return result
 
-    async def _fetch_references(self, job: Job) -> tuple[ReferenceImage, ...]:
-        """All of them or an error, which ends the other downloads: a reference is never quietly left out."""
-        fetching = [asyncio.ensure_future(self._references.fetch(reference)) for reference in job.references]
-        try:
-            references = tuple(await asyncio.gather(*fetching))
-        except Retry as error:
-            raise ReferenceUnreachable(str(error)) from error
-        finally:
-            for download in fetching:
-                download.cancel()
-        for reference in references:
-            await self._check_pictures(reference.pixels[None])
-        return references
+    def _drawn(self, sitters: Sequence[Sitter]) -> Sequence[Outcome]:
+        """In the generation thread."""
+        stopped = {sitter: reason for sitter in sitters if (reason := _reason_to_stop(sitter)) is not None}
+        ready = [sitter for sitter in sitters if sitter not in stopped]
+        drawn = self._together(ready) if len(ready) > 1 else {sitter: self._alone(sitter) for sitter in ready}
+        return [stopped.get(sitter) or drawn[sitter] for sitter in sitters]
 
-    async def _enhance(
-        self, job: Job, seed: int, interrupter: Interrupter, progress: Progress
-    ) -> EnhancedPrompt | None:
-        if not job.type.enhanced:
+    def _alone(self, sitter: Sitter) -> Outcome:
+        begun = time.monotonic()
+        try:
+            with self._filming(sitter.request) as film:
+                generation = self._generated(sitter, film)
+            seconds = time.monotonic() - begun
+            return Drawn(sitter.request, generation, sitter.enhancement, seconds, self._engine.memory(), film=film)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for it
+            return error
+
+    def _generated(self, sitter: Sitter, film: Film | None) -> Generation:
+        if film is None:
+            return self._engine.generate(sitter.request, sitter.on_step)
+        return self._engine.generate(sitter.request, sitter.on_step, film.footage.add)
+
+    def _together(self, sitters: Sequence[Sitter]) -> Mapping[Sitter, Outcome]:
+        begun = time.monotonic()
+        try:
+            outcomes = self._engine.generate_together([Order(sitter.request, sitter.on_step) for sitter in sitters])
+            seconds, memory = time.monotonic() - begun, self._engine.memory()
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for it
+            return dict.fromkeys(sitters, error)
+        return {
+            sitter: outcome
+            if isinstance(outcome, BaseException)
+            else Drawn(sitter.request, outcome, sitter.enhancement, seconds, memory, sharers=len(sitters))
+            for sitter, outcome in zip(sitters, outcomes, strict=True)
+        }
+
+    @contextmanager
+    def _filming(self, request: GenerationRequest) -> Iterator[Film | None]:
+        """Where the clip cannot be filmed on the way, as on a full disk, it is encoded afterwards."""
+        film = self._film(request) if request.job.is_video else None
+        try:
+            yield film
+        except BaseException:
+            if film is not None:
+                film.discard()
+            raise
+
+    def _film(self, request: GenerationRequest) -> Film | None:
+        try:
+            folder = self._spool.folder(request.job.id)
+            footage = self._encoder.film(request, folder)
+        except OSError as error:
+            structlog.get_logger().warning("clip_not_filmed", problem=str(error))
             return None
-        if self._enhancer is None:
-            raise ConfigurationError(f"{job.type.name} needs a prompt enhancer, and this worker has none")
-        progress.phase("enhancing")
-        limit = min(self._enhancement_limit, interrupter.seconds_left)
-        return await interrupter.run(
-            enhance_prompt(job, self._enhancer, check=partial(self._check_prompt, job), seed=seed, limit_seconds=limit)
-        )
+        return None if footage is None else Film(footage, folder)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        named = contextvars.copy_context()  # what the engine logs carries the job's names
+        return await asyncio.get_running_loop().run_in_executor(self._thread, named.run, work)
+
+
+def _reason_to_stop(sitter: Sitter) -> Interruption | None:
+    try:
+        sitter.interrupter.look()
+    except Interruption as reason:
+        return reason
+    return None
 
 
 def _reported(job: Job, key: str, asset: Asset) -> ReportedAsset:

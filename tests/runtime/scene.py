@@ -16,11 +16,16 @@ from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.parse import parse_job
+from ourvidz_worker.control import Message
 from ourvidz_worker.ports import Asset, ContentPolicy
 from ourvidz_worker.runtime.courier import Courier
-from ourvidz_worker.runtime.handling import Handler
+from ourvidz_worker.runtime.handling import Handler, Terms
 from ourvidz_worker.runtime.holdings import Holdings
+from ourvidz_worker.runtime.inspection import Inspection
+from ourvidz_worker.runtime.interrupter import Interrupter
 from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
+from ourvidz_worker.runtime.patience import Patience
+from ourvidz_worker.runtime.preparation import Preparation
 from ourvidz_worker.runtime.reaper import Reaper
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
 from ourvidz_worker.runtime.studio import Studio
@@ -93,6 +98,8 @@ class Scene:
         poll_seconds: float = 0.005,
         steps: int = 3,
         rows_tell: bool = False,
+        most_images: int = 1,
+        poll_limit: float = 0.0,
         lease: LeaseTimes | None = None,
         policy: ContentPolicy | None = None,
         adult_capable: bool = False,
@@ -111,28 +118,32 @@ class Scene:
         self.holdings = Holdings(self.queue)
         self.lease = LeaseKeeper(self.queue, self.holdings, lease or LeaseTimes())
         self.courier = Courier(self.store, self.reporter, self.rows, self.spool, guard=self.lease.check)
+        inspection = Inspection(policy or OneWordPolicy(), adult_capable=adult_capable)
+        self.preparation = Preparation(
+            engine=self.engine,
+            enhancer=enhancer,
+            references=self.references,
+            inspection=inspection,
+            enhancement_limit=60.0,
+        )
         self.studio = Studio(
             engine=self.engine,
             encoder=self.encoder,
-            enhancer=enhancer,
-            references=self.references,
-            policy=policy or OneWordPolicy(),
-            adult_capable=adult_capable,
+            inspection=inspection,
             spool=self.spool,
             layout="current",
-            enhancement_limit=60.0,
         )
         self.handler = Handler(
             queue=self.queue,
             holdings=self.holdings,
             lease=self.lease,
             catalogue=CATALOGUE,
+            preparation=self.preparation,
             studio=self.studio,
             courier=self.courier,
             spool=self.spool,
             announcer=self.listener,
-            job_deadline=job_deadline,
-            rows_tell=rows_tell,
+            terms=Terms(job_deadline=job_deadline, most_images=most_images, rows_tell=rows_tell),
         )
         self.shortage: str | None = None
         self.worker = Worker(
@@ -144,7 +155,7 @@ class Scene:
             handler=self.handler,
             announcer=self.listener,
             shortage=lambda: self.shortage,
-            poll_seconds=poll_seconds,
+            patience=Patience(poll_seconds, poll_limit),
             grace_period=grace_period,
         )
 
@@ -181,6 +192,7 @@ class Scene:
     async def _close(self, running: asyncio.Task[None]) -> None:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await self.preparation.close()
         await self.studio.close()
 
     async def run_until_idle(self) -> None:
@@ -190,6 +202,25 @@ class Scene:
 
     async def idle(self) -> None:
         await eventually(lambda: not self.redis.queue and not self.held(), "working off the queue")
+
+    def interrupter(self, job_id: str = "job-1") -> Interrupter:
+        """What stops a job that is on its way to the card or on it."""
+        (found,) = [work.interrupter for work in self.handler._works if work.job.id == job_id]
+        return found
+
+    async def told_to_stop(self, job_id: str = "job-1") -> None:
+        """The job is on the card, and was told to leave it."""
+        interrupter = self.interrupter(job_id)
+        await eventually(lambda: interrupter._interruption is not None, f"the interruption of {job_id}")
+
+    async def waiting(self, job_id: str) -> None:
+        """The job has all it needs except the card."""
+        message = Message("phase", job_id=job_id, phase="waiting")
+        await eventually(lambda: message in self.listener.messages, f"{job_id} waiting for the card")
+
+    def steps(self, job_id: str = "job-1") -> list[int | None]:
+        """The steps after which the generation went on."""
+        return [m.step for m in self.listener.messages if m.kind == "step" and m.job_id == job_id]
 
     def held(self) -> list[str]:
         return self.redis.held[OWNER]

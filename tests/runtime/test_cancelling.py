@@ -14,21 +14,13 @@ from tests.support.stories import story
 from tests.support.waiting import eventually
 
 
-async def told_to_stop(scene: Scene) -> None:
-    def told() -> bool:
-        drawing = scene.handler._drawing
-        return drawing is not None and drawing.interrupter._interruption is not None
-
-    await eventually(told, "the interruption")
-
-
 @story
-async def test_a_job_that_was_cancelled_while_it_waited_is_never_generated(tmp_path: Path) -> None:
+async def test_a_job_that_was_cancelled_on_the_queue_is_stopped_at_its_first_step(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.submit(payload())
     scene.redis.cancelled.add("job-1")
     await scene.run_until_idle()
-    assert scene.engine.requests == []
+    assert scene.steps() == []
     assert scene.statuses() == ["failed"]
     failed = scene.failure()
     assert (failed.error_message, failed.metadata["error_type"]) == ("the job was cancelled", "cancelled")
@@ -44,10 +36,10 @@ async def test_a_renewal_stops_a_cancelled_generation_at_its_next_step_and_the_n
     async with scene.working():
         await drawing.reached()
         scene.redis.cancelled.add("job-1")
-        await told_to_stop(scene)
+        await scene.told_to_stop()
         drawing.open()
         await scene.idle()
-    assert [m.step for m in scene.listener.messages if m.kind == "step" and m.job_id == "job-1"] == [1]
+    assert scene.steps() == [1]
     assert scene.listener.outcomes() == {"job-1": "cancelled", "job-2": "completed"}
     assert scene.held() == []
 
@@ -88,7 +80,7 @@ async def test_a_row_that_says_cancelled_stops_the_job_and_is_not_overwritten(
     async with scene.working():
         await drawing.reached()
         scene.rows.statuses["job-1"] = "cancelled"
-        await told_to_stop(scene)
+        await scene.told_to_stop()
         drawing.open()
         await scene.idle()
     assert "failed" not in scene.statuses()
@@ -124,5 +116,5 @@ async def test_a_cancellation_that_cannot_be_told_is_told_later(tmp_path: Path) 
     scene.redis.cancelled.add("job-1")
     scene.reporter.script.fail_next("failed", BackendUnavailable("cut off"))
     await scene.run_until_idle()
-    assert scene.engine.requests == []
+    assert scene.steps() == []
     assert scene.statuses() == ["failed"]

@@ -17,6 +17,7 @@ from tests.support.waiting import eventually
 
 FOREVER = 1000.0
 AT_BOOT = ("reap", "held")
+WHILE_LOADING = "length"
 
 
 class Pauses:
@@ -46,11 +47,11 @@ async def test_an_idle_poll_is_one_command_per_interval(tmp_path: Path) -> None:
     pauses = Pauses(scene)
     async with scene.working():
         await pauses.noted(1)
-        assert [entry for entry in scene.journal if entry not in AT_BOOT] == ["length"]
+        assert [entry for entry in scene.journal if entry not in AT_BOOT] == [WHILE_LOADING, "length"]
         assert scene.redis.leases == {}
         pauses.end_pause()
         await pauses.noted(2)
-        assert [entry for entry in scene.journal if entry not in AT_BOOT] == ["length", "length"]
+        assert [entry for entry in scene.journal if entry not in AT_BOOT] == [WHILE_LOADING, "length", "length"]
         assert [scene.journal.count(entry) for entry in AT_BOOT] == [1, 1]
         assert pauses.seconds == [2.0, 2.0]
         scene.worker.stop()
@@ -110,19 +111,20 @@ async def test_one_generation_at_a_time_while_the_last_job_is_still_uploaded(tmp
 
 
 @story
-async def test_at_most_two_jobs_are_held(tmp_path: Path) -> None:
+async def test_at_most_three_jobs_are_held(tmp_path: Path) -> None:
     """A backend that is slow to take results must not make one worker hoard the queue."""
     scene = Scene(tmp_path)
-    scene.submit(payload("job-1"), payload("job-2"), payload("job-3"))
-    first, second = scene.store.script.hold("put"), scene.store.script.hold("put")
+    scene.submit(*(payload(f"job-{number}") for number in range(1, 5)))
+    gates = [scene.store.script.hold("put") for _ in range(3)]
     async with scene.working():
-        await first.reached()
-        await second.reached()
-        assert len(scene.held()) == 2
+        for gate in gates:
+            await gate.reached()
+        assert len(scene.held()) == 3
         assert len(scene.redis.queue) == 1
-        first.open()
-        await eventually(lambda: not scene.redis.queue, "taking the third job once there is room")
-        second.open()
+        gates[0].open()
+        gates[1].open()
+        await eventually(lambda: not scene.redis.queue, "taking the fourth job once there is room")
+        gates[2].open()
         await scene.idle()
     assert scene.engine.most_at_once == 1
 
@@ -205,7 +207,7 @@ async def test_an_acknowledgement_whose_answer_was_lost_is_not_repeated_for_the_
 async def test_an_outage_makes_the_pauses_grow_to_a_minute_and_shrink_again(tmp_path: Path) -> None:
     scene = Scene(tmp_path, poll_seconds=10.0)
     pauses = Pauses(scene)
-    scene.queue.script.fail_next("length", *(BackendUnavailable("cut off") for _ in range(4)))
+    scene.queue.script.fail_next("length", *(BackendUnavailable("cut off") for _ in (WHILE_LOADING, 1, 2, 3, 4)))
     async with scene.working():
         for count in range(1, 7):
             await pauses.noted(count)
@@ -220,7 +222,9 @@ async def test_a_used_up_quota_means_a_long_pause(tmp_path: Path) -> None:
     """Quota errors: back off long (contract section 1)."""
     scene = Scene(tmp_path)
     pauses = Pauses(scene)
-    scene.queue.script.fail_next("length", QuotaExceeded("max daily request limit exceeded"))
+    scene.queue.script.fail_next(
+        "length", *(QuotaExceeded("max daily request limit exceeded") for _ in (WHILE_LOADING, 1))
+    )
     with structlog.testing.capture_logs() as logs:
         async with scene.working():
             await pauses.noted(1)
@@ -234,7 +238,9 @@ async def test_a_used_up_quota_means_a_long_pause(tmp_path: Path) -> None:
 async def test_a_wrong_token_ends_the_worker_as_wrong_configuration(tmp_path: Path) -> None:
     """A restart does not cure a wrong token; a person has to."""
     scene = Scene(tmp_path)
-    scene.queue.script.fail_next("length", BackendRefused("set UPSTASH_REDIS_REST_TOKEN"))
+    scene.queue.script.fail_next(
+        "length", *(BackendRefused("set UPSTASH_REDIS_REST_TOKEN") for _ in (WHILE_LOADING, 1))
+    )
     async with scene.ending_with(ConfigurationError, match="UPSTASH_REDIS_REST_TOKEN"):
         pass
 
@@ -247,7 +253,7 @@ async def test_missing_weights_end_the_worker_before_it_asks_for_a_job(tmp_path:
     scene.engine.load_error = ConfigurationError("the weights are missing")
     async with scene.ending_with(ConfigurationError, match="the weights are missing"):
         pass
-    assert scene.journal == []
+    assert scene.journal == [WHILE_LOADING]
     assert scene.listener.states() == ["LOADING"]
 
 

@@ -496,15 +496,14 @@ async def test_the_deadline_stops_a_generation_at_its_next_step(tmp_path: Path) 
     drawing = scene.engine.hold_at(1)
     async with scene.working():
         await drawing.reached()
-        assert scene.handler._drawing is not None
-        interrupter = scene.handler._drawing.interrupter
+        interrupter = scene.interrupter()
         await eventually(lambda: interrupter.seconds_left == 0.0, "the deadline")
         drawing.open()
         await scene.idle()
     failed = scene.failure()
     assert (failed.metadata["error_type"], failed.metadata["retryable"]) == ("deadline", True)
     assert "0.05 s" in (failed.error_message or "")
-    assert [m for m in scene.listener.messages if m.kind == "step"] == []
+    assert scene.steps() == []
 
 
 @story

@@ -153,16 +153,52 @@ async def test_a_delivery_from_the_spool_is_charged_if_it_kills_the_worker(tmp_p
 
 
 @story
-async def test_nothing_is_generated_that_redis_did_not_confirm_the_start_of(tmp_path: Path) -> None:
+async def test_a_start_that_redis_does_not_confirm_ends_with_the_first_step(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
-    element = json.dumps(payload())
-    scene.submit(element)
+    scene.submit(payload())
     scene.queue.script.fail_next("begin", BackendUnavailable("cut off"))
+    await scene.run_until_idle()
+    assert "put_back" in scene.journal
+    assert [request.job.attempt for request in scene.engine.requests] == [1, 1]
+    assert (scene.steps().count(1), scene.steps()[-1]) == (1, 3)
+    assert scene.statuses() == ["processing", "completed"]
+
+
+@story
+async def test_the_generation_does_not_wait_for_the_start_to_be_confirmed_and_its_first_step_does(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    scene.submit(payload())
+    beginning, stepping = scene.queue.script.hold("begin"), scene.engine.hold_at(1)
+    async with scene.working():
+        await beginning.reached()
+        await stepping.reached()
+        stepping.open()
+        second = scene.engine.hold_at(2)
+        assert not open_delivery(scene.held()[0]).started
+        beginning.open()
+        await second.reached()
+        assert open_delivery(scene.held()[0]).started
+        second.open()
+        await scene.idle()
+    assert scene.statuses() == ["processing", "completed"]
+
+
+@story
+async def test_a_job_that_comes_again_is_begun_before_anything_is_generated(tmp_path: Path) -> None:
+    """It may be what ended its last worker, before Redis could be told; then it must be charged this time."""
+    scene = Scene(tmp_path)
+    scene.submit(open_delivery(json.dumps(payload())).again("its worker died", charged=False))
+    scene.rows.statuses["job-1"] = "queued"
+    beginning = scene.queue.script.hold("begin")
     generating = scene.engine.hold_at(1)
     async with scene.working():
+        await beginning.reached()
+        assert scene.engine.requests == []
+        beginning.open()
         await generating.reached()
-        assert "put_back" in scene.journal
-        assert [request.job.attempt for request in scene.engine.requests] == [1]
+        assert open_delivery(scene.held()[0]).started
         generating.open()
         await scene.idle()
     assert scene.statuses() == ["processing", "completed"]
@@ -175,7 +211,8 @@ async def test_a_start_whose_answer_was_lost_costs_no_attempt(tmp_path: Path) ->
     scene.submit(payload())
     scene.queue.script.lose_next_answer("begin")
     await scene.run_until_idle()
-    assert [request.job.attempt for request in scene.engine.requests] == [1]
+    assert {request.job.attempt for request in scene.engine.requests} == {1}
+    assert (scene.steps().count(1), scene.steps()[-1]) == (1, 3)
     assert scene.statuses() == ["processing", "completed"]
 
 
@@ -189,7 +226,7 @@ async def test_a_start_after_the_lease_lapsed_is_none(tmp_path: Path) -> None:
         await beginning.reached()
         scene.redis.leases.clear()
         beginning.open()
-    assert scene.engine.requests == []
+    assert scene.steps() == []
     assert scene.statuses() == []
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +14,7 @@ import numpy as np
 
 from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.catalogue import THUMBNAIL_MEDIA_TYPE, JobType
-from ourvidz_worker.contract.job import Reference
+from ourvidz_worker.contract.job import Job, Reference
 from ourvidz_worker.control import Message
 from ourvidz_worker.errors import BackendUnavailable, ContentRefused, EnhancementFailed
 from ourvidz_worker.ports import (
@@ -22,12 +23,16 @@ from ourvidz_worker.ports import (
     BucketLimit,
     Claim,
     Encoded,
+    Footage,
     Generation,
     GenerationRequest,
     GpuMemory,
+    OnFrames,
     OnStep,
+    Order,
     ReferenceImage,
     Renewal,
+    unheard,
 )
 from tests.support.memory import MemoryQueue, MemoryRedis
 from tests.support.waiting import PATIENCE_SECONDS, eventually
@@ -147,15 +152,24 @@ class FakeQueue(MemoryQueue):
 
 
 class FakeEngine:
-    """Draws `steps` steps of nothing; `hold_at` stops it after a step and before anyone is told of that step."""
+    """Draws `steps` steps of nothing; `hold_at` stops it after a step and before anyone is told of that step.
+
+    `errors` are raised by the next generations, and those of `failing` by the jobs of these ids. `batches` tells who
+    was drawn together, and `prepared` who was prepared ahead.
+    """
 
     model_name = "fake-model"
 
     def __init__(self, *, steps: int = 3, memory: GpuMemory | None = None) -> None:
         self.requests: list[GenerationRequest] = []
+        self.prepared: list[str] = []
+        self.batches: list[list[str]] = []
         self.errors: list[BaseException] = []
+        self.failing: dict[str, BaseException] = {}
+        self.prepare_error: Exception | None = None
         self.load_error: BaseException | None = None
         self.loading: Gate | None = None
+        self.preparing: Gate | None = None
         self.most_at_once = 0
         self._at_once = 0
         self._steps = steps
@@ -172,34 +186,96 @@ class FakeEngine:
         if self.load_error:
             raise self.load_error
 
-    def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
-        try:
-            return self._generate(request, on_step)
-        finally:
-            self._at_once -= 1
+    def prepare(self, request: GenerationRequest) -> None:
+        if self.preparing:
+            self.preparing.stop_here()
+        if self.prepare_error:
+            raise self.prepare_error
+        self.prepared.append(request.job.id)
+
+    def shape(self, request: GenerationRequest) -> Hashable | None:
+        job = request.job
+        return None if job.is_video else (job.type.name, job.width, job.height)
+
+    def generate(self, request: GenerationRequest, on_step: OnStep, on_frames: OnFrames = unheard) -> Generation:
+        with self._drawing([request]):
+            outcome = self._draw([Order(request, on_step)])[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if request.job.is_video:
+            on_frames(0, outcome.frames)
+        return outcome
+
+    def generate_together(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
+        with self._drawing([order.request for order in orders]):
+            return self._draw(orders)
 
     def memory(self) -> GpuMemory | None:
         return self._memory
 
-    def _generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
-        self.requests.append(request)
+    @contextmanager
+    def _drawing(self, requests: Sequence[GenerationRequest]) -> Iterator[None]:
+        self.requests += requests
+        self.batches.append([request.job.id for request in requests])
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            self._at_once -= 1
+
+    def _draw(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
         if self.errors:
             raise self.errors.pop(0)
+        outcomes: list[Generation | BaseException] = [_fake_generation(order.request.job) for order in orders]
         for step in range(1, self._steps + 1):
-            if gate := self._gates.pop((request.job.id, step), None):
-                gate.stop_here()
-            on_step(step, self._steps)
-        job = request.job
-        count = job.num_frames if job.is_video else job.num_images
-        # One black pixel seen from everywhere: as big as the job asks, and free.
-        frames = np.broadcast_to(np.uint8(0), (count, job.height, job.width, 3))
-        return Generation(frames, {"method": "fake"})
+            for index, order in enumerate(orders):
+                if isinstance(outcomes[index], BaseException):
+                    continue
+                try:
+                    self._step(order, step)
+                except BaseException as error:  # noqa: BLE001 - the outcome of this order alone
+                    outcomes[index] = error
+        return outcomes
+
+    def _step(self, order: Order, step: int) -> None:
+        job_id = order.request.job.id
+        if gate := self._gates.pop((job_id, step), None):
+            gate.stop_here()
+        order.on_step(step, self._steps)
+        if error := self.failing.pop(job_id, None):
+            raise error
+
+
+def _fake_generation(job: Job) -> Generation:
+    count = job.num_frames if job.is_video else job.num_images
+    # One black pixel seen from everywhere: as big as the job asks, and free.
+    frames = np.broadcast_to(np.uint8(0), (count, job.height, job.width, 3))
+    return Generation(frames, {"method": "fake"})
+
+
+class FakeFootage:
+    """Writes down which frames came into a file of its folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.frames = 0
+        self.discarded = False
+        path.write_text("filmed", encoding="utf-8")
+
+    def add(self, index: int, frames: Pixels) -> None:
+        self.frames = index + len(frames)
+
+    def discard(self) -> None:
+        self.discarded = True
+        self.path.unlink(missing_ok=True)
 
 
 class FakeEncoder:
-    """Writes small files whose content tells job and seed apart, with `thumbnails` where a story is about them."""
+    """Writes small files whose content tells job and seed apart, with `thumbnails` where a story is about them.
+
+    `footage` is what was filmed on the way, and `used` what was encoded with it.
+    """
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
@@ -207,9 +283,28 @@ class FakeEncoder:
         self.thumbnails = False
         self.details: dict[str, Any] = {}
         self.limits: list[BucketLimit] = []
+        self.film_error: OSError | None = None
+        self.footage: list[FakeFootage] = []
+        self.used: list[Footage | None] = []
 
-    def encode(self, request: GenerationRequest, generation: Generation, folder: Path, limit: BucketLimit) -> Encoded:
+    def film(self, request: GenerationRequest, folder: Path) -> FakeFootage | None:
+        if self.film_error:
+            raise self.film_error
+        if not request.job.is_video:
+            return None
+        self.footage.append(FakeFootage(folder / "filmed"))
+        return self.footage[-1]
+
+    def encode(
+        self,
+        request: GenerationRequest,
+        generation: Generation,
+        folder: Path,
+        limit: BucketLimit,
+        footage: Footage | None = None,
+    ) -> Encoded:
         self.limits.append(limit)
+        self.used.append(footage)
         gate, self.gate = self.gate, None
         if gate:
             gate.stop_here()

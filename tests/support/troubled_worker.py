@@ -10,26 +10,32 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 from ourvidz_worker.cli import process
 from ourvidz_worker.cli.main import main
 from ourvidz_worker.engines import testcard
-from ourvidz_worker.ports import Generation, GenerationRequest, OnStep
+from ourvidz_worker.ports import Generation, OnStep, Order
 
 STUCK_STEP = 3
 
 
 class TroubledEngine(testcard.TestCardEngine):
-    def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
-        def step(done: int, total: int) -> None:
-            on_step(done, total)
-            time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
-            if done == STUCK_STEP and _is_first_time():
-                threading.Event().wait()
+    def generate_together(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
+        return super().generate_together([replace(order, on_step=_troubled(order.on_step)) for order in orders])
 
-        return super().generate(request, step)
+
+def _troubled(on_step: OnStep) -> OnStep:
+    def step(done: int, total: int) -> None:
+        on_step(done, total)
+        time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
+        if done == STUCK_STEP and _is_first_time():
+            threading.Event().wait()
+
+    return step
 
 
 def _is_first_time() -> bool:

@@ -1,0 +1,34 @@
+"""Asking the content policy: about every text that reaches a model, and about the pictures a job brings or makes."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ourvidz_worker.contract.job import Job
+from ourvidz_worker.ports import ContentPolicy
+
+if TYPE_CHECKING:
+    from ourvidz_worker.ports import Pixels
+
+
+class Inspection:
+    """The content policy as it applies to this worker's checkpoint. Each check raises `ContentRefused`."""
+
+    def __init__(self, policy: ContentPolicy, *, adult_capable: bool) -> None:
+        self._policy = policy
+        self._adult_capable = adult_capable
+
+    def check_prompt(self, job: Job, prompt: str) -> None:
+        """`prompt` is the job's own or a rewritten one; the negative prompt is looked at with it.
+
+        Guidance below 1 turns the negative prompt into one to draw, by the formula if not in every library.
+        """
+        drawn = prompt if job.guidance_scale >= 1 else f"{prompt}\n{job.negative_prompt}"
+        self._policy.check(drawn, adult_capable=self._adult_capable)
+        self._policy.check_negative(job.negative_prompt, prompt=prompt, adult_capable=self._adult_capable)
+
+    async def check_pictures(self, pictures: Pixels) -> None:
+        check = partial(self._policy.check_pictures, pictures, adult_capable=self._adult_capable)
+        await asyncio.to_thread(check)

@@ -137,8 +137,8 @@ local function take(index)
   if index == 0 then
     return redis.call("LMOVE", KEYS[2], KEYS[3], ARGV[3], "LEFT")
   end
-  -- An equal element nearer to the end would have been the next one. It is held first: Redis may refuse a push, when its
-  -- memory is full, and then nothing has been taken out.
+  -- An equal element nearer to the end would have been the next one. The push comes first: what a script did stays done
+  -- where its next command fails.
   local element = element_at(index)
   redis.call("LPUSH", KEYS[3], element)
   redis.call("LREM", KEYS[2], from_left and 1 or -1, element)

@@ -19,7 +19,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName, attention_
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import nn
 
-from ourvidz_worker.engines.devices import first_line, is_poisoned
+from ourvidz_worker.engines.devices import first_line, raise_if_poisoned
 from ourvidz_worker.engines.volume.tiers import Attention
 
 SDPA = AttentionBackendName.NATIVE
@@ -93,7 +93,7 @@ def set_attention(model: Any, wanted: Attention, device: torch.device) -> Chosen
             module.processor._attention_backend = backend  # noqa: SLF001 - diffusers offers this for all models alone
         elif type(module.processor) in (AttnProcessor2_0, DispatchedAttention):
             module.set_processor(AttnProcessor2_0() if backend is SDPA else DispatchedAttention(backend))
-    if wanted != "sdpa":
+    if problem is not None or chosen.name != "sdpa":
         level = logging.WARNING if chosen.fallback else logging.INFO
         named = {"model": type(model).__name__, "wanted": wanted, "used": chosen.name, "reason": problem}
         structlog.get_logger().log(level, "attention", **named)
@@ -132,9 +132,8 @@ def _problem(backend: AttentionBackendName, model: Any, device: torch.device) ->
             ours, expected = (dispatch_attention_fn(*tensors, backend=each).float() for each in (backend, SDPA))
             if not (ours - expected).norm() <= FARTHEST * expected.norm():
                 return f"{backend.value} gives wrong results on {device}"
-    except Exception as error:
-        if isinstance(error, RuntimeError) and is_poisoned(error):
-            raise
+    except Exception as error:  # noqa: BLE001 - a kernel may fail in any way; SDPA is there
+        raise_if_poisoned(error)
         return first_line(error)
     return None
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ourvidz_worker.engines.devices import is_poisoned
+from ourvidz_worker.engines.devices import raise_if_poisoned
 from ourvidz_worker.engines.volume.tiers import Compile
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class CompiledBlocks:
         `shape` tells apart what the blocks are called with; None is for what comes in too many shapes. An error in
         compiled code means that `work` is done once more, eagerly.
         """
-        self._pause()
+        self.pause()
         if not self._wanted or self._given_up is not None:
             return self._eagerly(work)
         if shape in self._ready:
@@ -111,7 +111,7 @@ class CompiledBlocks:
             self._thread.join()
             self._thread = None
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
         """Let the thread finish the kernel at hand."""
         self._give_way.set()
         self.finish()
@@ -128,9 +128,8 @@ class CompiledBlocks:
                 return work()
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:
-            if isinstance(error, RuntimeError) and is_poisoned(error):
-                raise
+        except Exception as error:  # noqa: BLE001 - it may be the compiled code that is wrong
+            raise_if_poisoned(error)
             self._give_up("run", error)
         return self._eagerly(work)
 

@@ -84,6 +84,12 @@ def classified(error: BaseException, engine: str) -> BaseException:
     return error
 
 
+def raise_if_poisoned(error: Exception) -> None:
+    """For whoever goes on after errors: after this one nobody can."""
+    if isinstance(error, RuntimeError) and is_poisoned(error):
+        raise error
+
+
 def is_poisoned(error: RuntimeError) -> bool:
     """After an asynchronous CUDA error every later call in the process fails as well."""
     return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 import torch
 
-from ourvidz_worker.engines.devices import is_poisoned
+from ourvidz_worker.engines.devices import raise_if_poisoned
 from ourvidz_worker.engines.recovery import Recovery
 from ourvidz_worker.engines.vae_modes import in_float32
 from ourvidz_worker.errors import OutOfMemory, OutputInvalid
@@ -107,7 +107,7 @@ def draw_together(
             recovery.note("denoise", "split_batch")
             continue
         except Exception as error:  # noqa: BLE001 - it is the outcome of the part that it belongs to
-            _require_usable_context(error)
+            raise_if_poisoned(error)
             if len(owners) == 1:
                 owners[0].failure = error
                 continue
@@ -157,14 +157,8 @@ def _finish(
     except _AbandonedError:
         return
     except Exception as error:  # noqa: BLE001 - as above
-        _require_usable_context(error)
+        raise_if_poisoned(error)
         part.failure = error
-
-
-def _require_usable_context(error: Exception) -> None:
-    """After some errors of CUDA nobody's pictures can be drawn."""
-    if isinstance(error, RuntimeError) and is_poisoned(error):
-        raise error
 
 
 def _denoise(

@@ -241,10 +241,11 @@ def test_weights_reach_the_picture_and_the_result_says_what_became_of_them(
     plain, weighted = generation("a  ship  at sea"), generation("a (ship)1.6 at sea")
     assert not np.array_equal(plain.frames, weighted.frames)
     assert "prompt_weights" not in plain.details
-    assert weighted.details == {"scheduler": "euler", "prompt_weights": "applied"}
+    assert weighted.details == {"scheduler": "euler", "attention": "sdpa", "prompt_weights": "applied"}
     both = generation("a (ship:1.6)", "(blurry)9")
     assert both.details == {
         "scheduler": "euler",
+        "attention": "sdpa",
         "prompt_weights": "ignored",
         "negative_prompt_weights": "bounded",
     }

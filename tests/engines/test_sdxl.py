@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_one_three_and_six_images_of_the_size_asked_for(
     generation = engine.generate(request, ignore_steps)
     assert generation.frames.shape == (num_images, 256, 344, 3)
     assert generation.frames.dtype == np.uint8
-    assert generation.details == {"scheduler": "euler"}
+    assert generation.details == {"scheduler": "euler", "attention": "sdpa"}
     assert len({frame.tobytes() for frame in generation.frames}) == num_images
 
 
@@ -152,6 +153,7 @@ def test_a_picture_that_overflows_is_decoded_once_more_in_float32(
     vae = engine._ready().pipe.vae
     request = make_request("sdxl_image_fast")
     good = drawn(engine, request)
+    weights = deepcopy(vae.state_dict())
     vae.to(dtype=torch.bfloat16)
     try:
         dtypes = spoiled_decoding(monkeypatch, lambda vae: vae.dtype == torch.bfloat16)
@@ -162,7 +164,7 @@ def test_a_picture_that_overflows_is_decoded_once_more_in_float32(
         assert vae.dtype == torch.bfloat16, "the next job decodes as configured"
     finally:
         vae.to(dtype=torch.float32)
-        vae.load_state_dict(AutoencoderKL.from_pretrained(vae.config._name_or_path).state_dict())
+        vae.load_state_dict(weights)
 
 
 def test_other_random_numbers_are_left_alone(engine: SdxlEngine, make_request: MakeRequest) -> None:
@@ -184,7 +186,7 @@ def test_every_scheduler_of_the_catalogue_draws_a_picture_of_its_own(
     pictures = set()
     for name in SCHEDULERS:
         generation = engine.generate(make_request("sdxl_image_fast", solver=name), ignore_steps)
-        assert generation.details == {"scheduler": name}
+        assert generation.details == {"scheduler": name, "attention": "sdpa"}
         pictures.add(generation.frames.tobytes())
     assert len(pictures) == len(SCHEDULERS)
 

@@ -103,6 +103,7 @@ def test_each_role_is_followed_by_its_own_method_and_leaves_no_trace(
     generation = engine.generate(steered(make_request, reference(role)), ignore_steps)
     assert generation.details == {
         "scheduler": "euler",
+        "attention": "sdpa",
         "reference_methods": [{"type": role, "method": METHODS[role], "strength": 0.7}],
         "reference_type": role,
         "reference_method": METHODS[role],
@@ -263,6 +264,7 @@ def test_a_repainting_job_runs_and_reports_only_the_last_steps(bare: SdxlEngine,
     assert generation.frames.shape == (3, 256, 256, 3)
     assert generation.details == {
         "scheduler": "euler",
+        "attention": "sdpa",
         "reference_methods": [{"type": "composition", "method": "img2img", "strength": 0.7}],
         "reference_type": "composition",
         "reference_method": "img2img",

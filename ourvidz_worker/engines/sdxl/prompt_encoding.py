@@ -33,9 +33,14 @@ class PromptCall:
     call: dict[str, torch.Tensor]
     details: dict[str, Any]
 
+    @property
+    def tokens(self) -> int:
+        """How long the texts are for the UNet, padding included."""
+        return self.call["prompt_embeds"].shape[1]
+
 
 class PromptEncoder:
-    """The two text encoders of a pipeline.
+    """The two text encoders of a pipeline; callable from any thread.
 
     A plain prompt that fits into one chunk goes the way of diffusers alone, so it gives the same picture. Anything
     else goes through Compel: a longer text is read in chunks, cut between sentences, phrases or words. As in other
@@ -54,7 +59,7 @@ class PromptEncoder:
         negative = self._negative(negative_prompt, positive) if guided else None
         call = {"prompt_embeds": positive.embeds, "pooled_prompt_embeds": positive.pooled}
         if negative is not None:
-            both, nothing = (positive.embeds, negative.embeds), self._kept.get("").embeds
+            both, nothing = (positive.embeds, negative.embeds), self._kept.get("", pinned=True).embeds
             call["prompt_embeds"], call["negative_prompt_embeds"] = _as_long_as_the_longest(both, (nothing, nothing))
             call["negative_pooled_prompt_embeds"] = negative.pooled
         notes = {"prompt_weights": positive.note, "negative_prompt_weights": negative and negative.note}
@@ -63,7 +68,7 @@ class PromptEncoder:
     def _negative(self, text: str, positive: EncodedPrompt) -> EncodedPrompt:
         """An empty negative prompt is all zeros where the checkpoint was trained so."""
         if text or not self._pipe.config.force_zeros_for_empty_prompt:
-            return self._kept.get(text)
+            return self._kept.get(text, pinned=True)
         return EncodedPrompt(torch.zeros_like(positive.embeds), torch.zeros_like(positive.pooled), None)
 
     @torch.no_grad()

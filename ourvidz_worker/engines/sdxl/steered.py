@@ -54,6 +54,10 @@ class Steered:
     details: Mapping[str, Any]
 
     @property
+    def has_adapters(self) -> bool:
+        return bool(self.ip_adapters) or self.controlnet is not None
+
+    @property
     def components(self) -> Mapping[str, Any]:
         return {} if self.controlnet is None else {"controlnet": self.controlnet.model}
 

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from ourvidz_worker.engines.devices import GB, free_cache
+from ourvidz_worker.engines.residency.card import TorchCard
+from ourvidz_worker.engines.residency.residency import Residency
+from ourvidz_worker.engines.residency.workspace import weights
 from ourvidz_worker.errors import ConfigurationError, OutOfMemory
 
 CardMemory = Callable[[torch.device], tuple[int, int]]
 """Free and total bytes of a CUDA device."""
+
+
+@contextmanager
+def room_for_weights(residency: Residency, device: torch.device, needed_bytes: int, what: str) -> Iterator[None]:
+    """What is idle, here and in other processes, makes room for weights that are loaded within.
+
+    Raises as `require_headroom` does.
+    """
+    residency.on(TorchCard(device))
+    if needed_bytes > (residency.budget_bytes or needed_bytes):
+        require_headroom(device, needed_bytes, what)
+    with residency.stage(f"loading {what}", workspace=weights(what, needed_bytes)):
+        require_headroom(device, needed_bytes, what)
+        yield
 
 
 def require_headroom(device: torch.device, needed_bytes: int, what: str, *, memory: CardMemory | None = None) -> None:

@@ -11,7 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
-from ourvidz_worker.engines.headroom import require_headroom
+from ourvidz_worker.engines.headroom import room_for_weights
+from ourvidz_worker.engines.residency.residency import Residency
+from ourvidz_worker.engines.unloadable import unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import QwenModel
 from ourvidz_worker.engines.volume.safetensors_header import DamagedFile
@@ -22,13 +24,13 @@ from ourvidz_worker.ports import Message
 class Chat:
     """Raises `OutOfMemory`, `PoisonedContext`, or `ConfigurationError` for a device or weights that do not serve."""
 
-    def __init__(self, config: QwenModel, folder: Path) -> None:
-        """Read tokenizer and weights from a folder."""
+    def __init__(self, config: QwenModel, folder: Path, residency: Residency) -> None:
+        """Read tokenizer and weights from a folder, after making room for them."""
         self._name = config.model_name
         device = device_named(config.device)
         try:
-            with classified_errors(self._name):
-                require_headroom(device, loaded_bytes(folder, config.dtype), self._name)
+            needed = loaded_bytes(folder, config.dtype)
+            with classified_errors(self._name), room_for_weights(residency, device, needed, self._name):
                 self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 model, loading = AutoModelForCausalLM.from_pretrained(
                     folder, dtype=dtype_named(config.dtype), local_files_only=True, output_loading_info=True
@@ -43,9 +45,7 @@ class Chat:
                 "`ourvidz-worker models fetch qwen` brings it again"
             ) from damage
         except Exception as error:
-            raise ConfigurationError(
-                f"{self._name} at {folder} cannot be loaded: {type(error).__name__}: {error}"
-            ) from error
+            raise unloadable(self._name, folder, error) from error
 
     def say(
         self,

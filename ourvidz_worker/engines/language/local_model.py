@@ -12,6 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ourvidz_worker.engines.residency import workspace
+from ourvidz_worker.engines.residency.ranks import Rank
+from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.volume.model_config import QwenModel
 from ourvidz_worker.engines.volume.weights import hub_snapshot
 from ourvidz_worker.errors import (
@@ -27,14 +30,22 @@ from ourvidz_worker.ports import Message
 if TYPE_CHECKING:
     from ourvidz_worker.engines.language.chat import Chat
 
+COMPONENT = "qwen"
+
 
 class LocalLanguageModel:
-    """A `LanguageModel` on transformers; `prepare` makes sure that the weights are on disk."""
+    """A `LanguageModel` on transformers; `prepare` makes sure that the weights are on disk.
 
-    def __init__(self, model: QwenModel, models_dir: Path, prepare: Callable[[], None]) -> None:
+    While nobody asks, its place on the card is for others.
+    """
+
+    def __init__(
+        self, model: QwenModel, models_dir: Path, prepare: Callable[[], None], residency: Residency | None = None
+    ) -> None:
         self._config = model
         self._path = models_dir / model.path
         self._prepare = prepare
+        self._residency = residency or Residency()
         self._chat: Chat | None = None
         # One thread: loading and answering never overlap, and the event loop stays free.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="language")
@@ -69,15 +80,17 @@ class LocalLanguageModel:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         def speak() -> bool:
-            return self._loaded().say(
-                messages,
-                seed=seed,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                top_p=top_p,
-                hear=hear,
-                stopped=stopped,
-            )
+            chat = self._loaded()
+            with self._residency.stage("answer", needs=(COMPONENT,), workspace=workspace.answer(max_new_tokens)):
+                return chat.say(
+                    messages,
+                    seed=seed,
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    top_p=top_p,
+                    hear=hear,
+                    stopped=stopped,
+                )
 
         speaking = loop.run_in_executor(self._thread, speak)
         speaking.add_done_callback(lambda _: pieces.put_nowait(None))
@@ -105,6 +118,7 @@ class LocalLanguageModel:
         """Free the model as soon as it has stopped speaking or loading, which is not waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._chat = None
+        self._residency.remove(COMPONENT)
 
     def _loaded(self) -> Chat:
         if self._chat is None:
@@ -112,7 +126,11 @@ class LocalLanguageModel:
 
             quieten_transformers()
             from ourvidz_worker.engines.language.chat import Chat  # noqa: PLC0415
+            from ourvidz_worker.engines.residency.weights import ModuleWeights  # noqa: PLC0415
 
             self._prepare()
-            self._chat = Chat(self._config, hub_snapshot(self._path))
+            chat = Chat(self._config, hub_snapshot(self._path), self._residency)
+            weights = ModuleWeights([chat.model], chat.model.device)
+            self._residency.add(COMPONENT, weights, rank=Rank.LANGUAGE)
+            self._chat = chat
         return self._chat

@@ -112,8 +112,10 @@ class Residency:
             self._components.pop(name, None)
             self._tell()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._components
+    @property
+    def budget_bytes(self) -> int | None:
+        """What this process may hold at most, set or measured; None where there is always room."""
+        return self._budget
 
     @property
     def resident(self) -> tuple[str, ...]:

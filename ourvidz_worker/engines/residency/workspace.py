@@ -28,6 +28,11 @@ class Workspace:
 NONE = Workspace("none")
 
 
+def weights(what: str, needed_bytes: int) -> Workspace:
+    """Of weights that are being loaded, until they are a component."""
+    return Workspace(f"weights of {what}", (needed_bytes,), needed_bytes)
+
+
 def text() -> Workspace:
     """Of 512 tokens at most; small beside everything else."""
     return Workspace("text", (), GB // 4)

@@ -37,7 +37,7 @@ from transformers import (
 from ourvidz_worker.engines.devices import dtype_named
 from ourvidz_worker.engines.tiny import shapes, tokenizers
 from ourvidz_worker.engines.volume.model_config import QwenModel, SdxlModel, WanModel
-from ourvidz_worker.engines.wan.schedulers import flow_scheduler
+from ourvidz_worker.engines.wan.schedulers import library_scheduler
 
 Size = Literal["tiny", "full"]
 
@@ -94,7 +94,7 @@ def wan_pipeline(
             WanTransformer3DModel, wan_shape(size, "transformer"), dtype_named(model.dtype), device, seed
         ),
         vae=random_model(AutoencoderKLWan, wan_shape(size, "vae"), dtype_named(model.vae_dtype), device, seed),
-        scheduler=flow_scheduler("unipc", 5.0),
+        scheduler=library_scheduler(),
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
+from diffusers import WanPipeline, WanTransformer3DModel
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanDecoder3d
 
 from ourvidz_worker.engines.assembly import Engines
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
 from ourvidz_worker.engines.wan.engine import WanEngine
 from ourvidz_worker.engines.wan.schedulers import flow_scheduler
+from ourvidz_worker.engines.wan.vae import DecodingVae
 from ourvidz_worker.errors import BadJob, Drained, OutOfMemory, OutputInvalid, PoisonedContext
 from ourvidz_worker.ports import Engine, GenerationRequest
 
@@ -39,7 +41,7 @@ def test_a_clip_has_the_frames_and_size_of_the_job(engine: WanEngine, make_reque
     generation = engine.generate(request, ignore_steps)
     assert generation.frames.shape == (9, 320, 272, 3)
     assert generation.frames.dtype == np.uint8
-    assert generation.details == {}
+    assert generation.details == {"attention": "sdpa"}
     assert len({frame.tobytes() for frame in generation.frames}) == 9
 
 
@@ -58,7 +60,7 @@ def test_stills_are_drawn_one_by_one_so_that_seeds_give_the_same_bytes_in_any_co
     engine: WanEngine, make_request: MakeRequest
 ) -> None:
     generation = engine.generate(make_request("image_fast", num_images=3, seed=50), ignore_steps)
-    assert generation.details == {"batching": "one by one"}
+    assert generation.details == {"attention": "sdpa", "batching": "one by one"}
     for index in range(3):
         single = drawn(engine, make_request("image_fast", seed=50 + index))
         assert np.array_equal(generation.frames[index], single[0])
@@ -83,13 +85,13 @@ def test_every_parameter_of_the_job_reaches_the_model(
 ) -> None:
     """Random weights barely change a picture, so the latents that enter the VAE are compared."""
     decoded: list[torch.Tensor] = []
-    original = AutoencoderKLWan.decode
+    original = DecodingVae.decoded
 
-    def decode(self: Any, latents: torch.Tensor, **kwargs: Any) -> Any:
+    def decode(self: DecodingVae, latents: torch.Tensor) -> Any:
         decoded.append(latents.clone())
-        return original(self, latents, **kwargs)
+        return original(self, latents)
 
-    monkeypatch.setattr(AutoencoderKLWan, "decode", decode)
+    monkeypatch.setattr(DecodingVae, "decoded", decode)
     drawn(engine, make_request("image_fast"))
     drawn(engine, make_request("image_fast", **change))
     assert not torch.equal(*decoded)
@@ -174,20 +176,20 @@ def test_what_is_too_long_for_the_text_encoder_is_left_out_and_the_result_says_s
 ) -> None:
     tokens = len(engine._ready().from_noise.tokenizer("sea " * 600).input_ids)
     generation = engine.generate(make_request("image_fast", prompt="sea " * 600), ignore_steps)
-    assert generation.details == {"prompt_tokens_left_out": tokens - 512}
+    assert generation.details["prompt_tokens_left_out"] == tokens - 512
 
 
 def test_frames_that_are_not_numbers_are_not_sent(
     engine: WanEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = AutoencoderKLWan.decode
+    original = WanDecoder3d.forward
 
-    def decode(self: Any, latents: torch.Tensor, **kwargs: Any) -> Any:
-        (clip,) = original(self, latents, **kwargs)
-        clip[0, 0, 0, 0, 0] = torch.nan
-        return (clip,)
+    def decode(self: Any, *args: Any, **kwargs: Any) -> Any:
+        frames = original(self, *args, **kwargs)
+        frames[0, 0, 0, 0, 0] = torch.nan
+        return frames
 
-    monkeypatch.setattr(AutoencoderKLWan, "decode", decode)
+    monkeypatch.setattr(WanDecoder3d, "forward", decode)
     with pytest.raises(OutputInvalid, match="not numbers"):
         engine.generate(make_request("image_fast"), ignore_steps)
 

@@ -23,7 +23,8 @@ from ourvidz_worker.engines.volume.model_config import ModelsConfig, WanModel
 from ourvidz_worker.engines.wan import components, layouts
 from ourvidz_worker.engines.wan.engine import WanEngine
 from ourvidz_worker.engines.wan.filling import empty_model, fill
-from ourvidz_worker.engines.wan.loading import encode_text, load_vace, load_wan
+from ourvidz_worker.engines.wan.loading import load_vace, load_wan
+from ourvidz_worker.engines.wan.prompts import encode_text
 from ourvidz_worker.errors import AdapterUnusable, ConfigurationError
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 from tests.engines import wan_original
@@ -121,7 +122,7 @@ def test_the_text_encoder_reads_as_wan_s_own_does(models_dir: Path) -> None:
     ids = pipe.tokenizer("two gulls over the sea", return_tensors="pt").input_ids
     weights = torch.load(models_dir / "original" / layouts.TEXT_ENCODER, weights_only=True)
     expected = embeddings_by_hand(weights, ids[0], heads=4, layers=2)
-    found = encode_text(pipe, "two gulls over the sea")[0, : ids.shape[1]]
+    found = encode_text(pipe, "two gulls over the sea").embeds[0, : ids.shape[1]]
     assert torch.allclose(found, expected, atol=1e-5)
 
 

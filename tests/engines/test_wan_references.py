@@ -28,6 +28,7 @@ from ourvidz_worker.engines.wan import loading
 from ourvidz_worker.engines.wan.conditions import Conditions, fitted
 from ourvidz_worker.engines.wan.engine import WanEngine
 from ourvidz_worker.engines.wan.latents import decode
+from ourvidz_worker.engines.wan.vae import DecodingVae
 from ourvidz_worker.engines.wan.ways import from_a_still
 from ourvidz_worker.errors import AdapterUnusable, BadJob, Drained, OutOfMemory
 from ourvidz_worker.ports import Generation, GenerationRequest, ReferenceImage
@@ -92,7 +93,7 @@ def test_the_tiny_vae_gives_a_picture_back_as_a_mosaic_of_itself(engine: WanEngi
             fitted(shown, Canvas.covering(256, 256, 64), "crop")[None, :, None] * 2 - 1
         ).latent_dist.mode()
     assert latents.shape == (1, 16, 1, 8, 8)
-    assert resemblance(decode(vae, latents)[0], shown) > 0.95
+    assert resemblance(decode(DecodingVae(vae, vae.dtype), latents)[0], shown) > 0.95
 
 
 def test_a_start_frame_is_seen_in_the_first_frame_and_an_end_frame_in_the_last(clip: Callable[..., Pixels]) -> None:
@@ -268,7 +269,7 @@ def test_vace_is_dropped_when_idle_and_loaded_again(
 def test_what_is_shared_is_held_once(engine: WanEngine, clip: Callable[..., Pixels]) -> None:
     clip(reference("start"))
     plain = engine._ready().from_noise
-    vace = engine._vace.pipe(plain)
+    vace = engine._vace.loaded(plain).pipe
     assert vace.vae is plain.vae
     assert vace.text_encoder is plain.text_encoder
     assert vace.vae_scale_factor_spatial == plain.vae.config.scale_factor_spatial == 32
@@ -340,6 +341,7 @@ def test_an_idle_vace_makes_room_for_a_job_that_runs_out_of_memory(
 def test_the_result_names_the_method_of_each_reference(engine: WanEngine, make_request: MakeRequest) -> None:
     one = generated(engine, make_request("image_fast", references=(reference("style", strength=0.5),)))
     assert one.details == {
+        "attention": "sdpa",
         "reference_methods": [{"type": "style", "method": "vace", "strength": 0.5}],
         "reference_type": "style",
         "reference_method": "vace",
@@ -347,10 +349,11 @@ def test_the_result_names_the_method_of_each_reference(engine: WanEngine, make_r
     }
     both = (reference("start", strength=0.9), reference("end", strength=0.4))
     assert generated(engine, make_request("video_fast", references=both)).details == {
+        "attention": "sdpa",
         "reference_methods": [
             {"type": "start", "method": "vace", "strength": 0.9},
             {"type": "end", "method": "vace", "strength": 0.4},
-        ]
+        ],
     }
 
 
@@ -383,6 +386,7 @@ def test_without_vace_a_single_picture_is_followed_from_a_still(
     generation = drawn(1)
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert generation.details == {
+        "attention": "sdpa",
         "reference_methods": [{"type": role, "method": "video_to_video", "strength": 0.7}],
         "reference_type": role,
         "reference_method": "video_to_video",
@@ -395,12 +399,12 @@ def test_without_vace_a_single_picture_is_followed_from_a_still(
 
 @pytest.mark.parametrize("strength", [0.1, 0.33, 0.5, 0.7, 1.0])
 def test_from_a_still_diffusers_runs_exactly_the_steps_that_are_announced(
-    without_vace: WanEngine, make_request: MakeRequest, strength: float
+    engine: WanEngine, make_request: MakeRequest, strength: float
 ) -> None:
     image = reference("start", strength=strength)
     for steps in (1, 2, 3, 49, 50):
         job = make_request("video_fast", num_inference_steps=steps, num_frames=1).job
-        way = from_a_still(None, job, (image,), CANVAS, "crop")
+        way = from_a_still(None, engine._ready().denoiser, job, (image,), CANVAS, "crop")
         assert 1 <= min(int(steps * way.call["strength"]), steps) == way.steps == Repainting(strength, steps).steps
 
 

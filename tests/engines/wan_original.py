@@ -15,7 +15,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from ourvidz_worker.engines.tiny import tokenizers
 from ourvidz_worker.engines.tiny.shapes import WAN
-from ourvidz_worker.engines.wan.schedulers import flow_scheduler
+from ourvidz_worker.engines.wan.schedulers import library_scheduler
 
 Names = Iterable[tuple[str, str]]
 
@@ -82,7 +82,7 @@ def write_diffusers(folder: Path) -> None:
         text_encoder=UMT5EncoderModel(UMT5Config(vocab_size=len(tokenizer), **WAN["text_encoder"])),
         transformer=WanTransformer3DModel(**TRANSFORMER),
         vae=AutoencoderKLWan(**VAE),
-        scheduler=flow_scheduler("unipc", 5.0),
+        scheduler=library_scheduler(),
     ).save_pretrained(folder)
     WanVACETransformer3DModel(**TRANSFORMER, **VACE).save_pretrained(folder / "vace")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import ceil
 from typing import Any, Literal, get_args
 
 Attention = Literal["auto", "sdpa", "flash3", "sage", "xformers"]
@@ -45,10 +44,6 @@ class Tier:
         figures = ((field, getattr(self, field.name)) for field in fields(self) if field.name != "name")
         measures = {field.name: figure for field, figure in figures if figure != field.default}
         return {"tier": self.name, "tier_measures": measures}
-
-    def guided_steps(self, steps: int) -> int:
-        """How many of the denoising steps follow the guidance scale, at least one."""
-        return max(1, ceil(self.guidance_until * steps))
 
 
 EXACT = Tier()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 from diffusers import WanPipeline, WanVideoToVideoPipeline
 
+from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.canvas import Canvas
-from ourvidz_worker.engines.devices import classified_errors, memory_of
+from ourvidz_worker.engines.devices import classified_errors, dtype_named, memory_of
 from ourvidz_worker.engines.drawing import AfterStep, Drawing, draw
 from ourvidz_worker.engines.embedding_cache import EmbeddingCache
 from ourvidz_worker.engines.fitting import Fit
@@ -20,30 +22,33 @@ from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.recovery import Recovery
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import latents as wan_latents
-from ourvidz_worker.engines.wan.loading import (
-    encode_text,
-    load_wan,
-    spatial_grid,
-    tokens_left_out,
-    video_to_video,
-)
+from ourvidz_worker.engines.wan.denoiser import Denoiser
+from ourvidz_worker.engines.wan.loading import load_wan, spatial_grid, video_to_video
+from ourvidz_worker.engines.wan.prompts import EncodedText, encode_text
 from ourvidz_worker.engines.wan.schedulers import flow_scheduler
 from ourvidz_worker.engines.wan.vace import VaceStore
+from ourvidz_worker.engines.wan.vae import DecodingVae, decoding_dtype
 from ourvidz_worker.engines.wan.ways import Way, from_a_still, from_prompt, through_vace
-from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnStep
+from ourvidz_worker.errors import Interruption, OutOfMemory, PoisonedContext
+from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnFrames, OnStep, Order, unheard
+
+WARM_UP_TOKENS = 2  # wide and high
+WARM_UP_FRAMES = 5  # the fewest that the VAE spreads over time
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedWan:
-    """One set of components under two pipelines, and the embeddings of the texts used last."""
+    """One set of components under two pipelines, what runs and decodes them, and the texts used last."""
 
     from_noise: WanPipeline
     from_frames: WanVideoToVideoPipeline
-    embeddings: EmbeddingCache[torch.Tensor]
+    denoiser: Denoiser
+    vae: DecodingVae
+    texts: EmbeddingCache[EncodedText]
 
 
 class WanEngine:
-    """Draws with one WAN model; `prepare` makes sure that its weights are on disk.
+    """Draws with one WAN model; `prepare_weights` makes sure that they are on disk, and `load` reads them.
 
     `negative_prompt` is the model's own: WAN never takes a user's (contract section 2). `fit` is the rule for
     references of another shape.
@@ -53,16 +58,17 @@ class WanEngine:
         self,
         model: WanModel,
         models_dir: Path,
-        prepare: Callable[[], None],
+        prepare_weights: Callable[[], None],
         negative_prompt: str,
         *,
         fit: Fit = "crop",
+        load: Callable[[], WanPipeline] | None = None,
     ) -> None:
         self._model = model
-        self._models_dir = models_dir
-        self._prepare = prepare
+        self._prepare_weights = prepare_weights
         self._negative_prompt = negative_prompt
         self._fit: Fit = fit
+        self._load = load or partial(load_wan, model, models_dir)
         self._vace = VaceStore(model, models_dir)
         self._loaded: LoadedWan | None = None
 
@@ -72,7 +78,8 @@ class WanEngine:
 
     def load(self) -> None:
         """VACE is loaded by the first job that needs it."""
-        self._ready()
+        if self._loaded is None:
+            self._warm_up(self._ready())
 
     def memory(self) -> GpuMemory | None:
         return None if self._loaded is None else memory_of(self._loaded.from_noise.device)
@@ -81,70 +88,141 @@ class WanEngine:
         """Drop what the current job does not use; returns the names of what was dropped."""
         return self._vace.evict_idle()
 
-    def generate(self, request: GenerationRequest, on_step: OnStep) -> Generation:
+    def prepare(self, request: GenerationRequest) -> None:
+        """Encode the prompt."""
+        if self._loaded is not None:
+            with suppress(OutOfMemory, PoisonedContext), classified_errors("WAN"):  # `generate` meets them again
+                self._loaded.texts.get(request.prompt)
+
+    def shape(self, _request: GenerationRequest) -> Hashable | None:
+        """One clip fills a card, and a still of a batch would differ from the same one alone."""
+        return None
+
+    def generate_together(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
+        return [self._outcome(order) for order in orders]
+
+    def generate(self, request: GenerationRequest, on_step: OnStep, on_frames: OnFrames = unheard) -> Generation:
         """Stills of a job are drawn one by one, so that a seed gives the same picture in any company."""
-        job, loaded = request.job, self._ready()
+        job, loaded = self._planned(request.job), self._ready()
         canvas = Canvas.covering(job.width, job.height, spatial_grid(loaded.from_noise))
+        self._let_nothing_compile(loaded)
         vace = self._vace.reserved(needed=bool(request.references))
         with classified_errors("WAN"), vace, Recovery(self.evict_idle) as recovery:
-            way = self._way(request, loaded, canvas, recovery)
-            text = recovery.attempt("text", partial(self._text_call, request, loaded.embeddings, canvas))
+            way = self._way(replace(request, job=job), loaded, canvas, recovery)
+            text = recovery.attempt("text", partial(loaded.texts.get, request.prompt))
+            negative = recovery.attempt("text", partial(self._negative, loaded)) if job.guidance_scale > 1.0 else None
             frames = draw(
-                _drawing(request, way, text),
+                Drawing(
+                    partial(_denoise, job, way, _call(job, canvas, text, negative)),
+                    partial(wan_latents.decode, loaded.vae, on_frames=_cropped(canvas, on_frames, job)),
+                    loaded.vae,
+                    encodes=bool(request.references),
+                ),
                 job.seeds(request.seed),
                 steps=way.steps,
                 on_step=on_step,
                 largest=1,
                 recovery=recovery,
             )
-        details = {**way.details, **recovery.details}
-        if left_out := tokens_left_out(loaded.from_noise, request.prompt):
-            details["prompt_tokens_left_out"] = left_out
+        details = {**way.details, **way.denoiser.details, **recovery.details}
+        way.denoiser.blocks.compile_later()
+        if text.tokens_left_out:
+            details["prompt_tokens_left_out"] = text.tokens_left_out
         if job.num_images > 1:
             details["batching"] = "one by one"
         return Generation(canvas.crop(frames), details)
 
+    def _planned(self, job: Job) -> Job:
+        """The job as it is drawn: distilled weights know one number of steps and one guidance scale."""
+        tier = self._model.tier
+        if tier.num_inference_steps is None or tier.guidance_scale is None:
+            return job
+        return replace(job, num_inference_steps=tier.num_inference_steps, guidance_scale=tier.guidance_scale)
+
+    def _outcome(self, order: Order) -> Generation | BaseException:
+        try:
+            return self.generate(order.request, order.on_step)
+        except PoisonedContext:
+            raise
+        except (Exception, Interruption) as outcome:  # noqa: BLE001 - the order's own
+            return outcome
+
     def _way(self, request: GenerationRequest, loaded: LoadedWan, canvas: Canvas, recovery: Recovery) -> Way:
         job, references = request.job, request.references
         if not references:
-            return from_prompt(loaded.from_noise, job)
+            return from_prompt(loaded.from_noise, loaded.denoiser, job)
         if not self._vace.available:
-            return from_a_still(loaded.from_frames, job, references, canvas, self._fit)
+            return from_a_still(loaded.from_frames, loaded.denoiser, job, references, canvas, self._fit)
 
         def followed() -> Way:
-            return through_vace(self._vace.pipe(loaded.from_noise), job, references, canvas, self._fit)
+            return through_vace(self._vace.loaded(loaded.from_noise), job, references, canvas, self._fit)
 
         return recovery.attempt("reference", followed)
 
+    def _negative(self, loaded: LoadedWan) -> EncodedText:
+        return loaded.texts.get(self._negative_prompt, pinned=True)
+
+    def _let_nothing_compile(self, loaded: LoadedWan) -> None:
+        for denoiser in (loaded.denoiser, self._vace.denoiser):
+            if denoiser is not None:
+                denoiser.blocks.pause()
+
     def _ready(self) -> LoadedWan:
         if self._loaded is None:
-            self._prepare()
-            pipe = load_wan(self._model, self._models_dir)
-            self._loaded = LoadedWan(pipe, video_to_video(pipe), EmbeddingCache(partial(encode_text, pipe)))
+            self._prepare_weights()
+            pipe = self._load()
+            with classified_errors("WAN"):
+                vae = DecodingVae(pipe.vae, decoding_dtype(pipe.vae, dtype_named(self._model.vae_decode_dtype)))
+                denoiser = Denoiser(pipe.transformer, self._model)
+            texts = EmbeddingCache(partial(encode_text, pipe))
+            self._loaded = LoadedWan(pipe, video_to_video(pipe), denoiser, vae, texts)
         return self._loaded
 
-    def _text_call(
-        self, request: GenerationRequest, embeddings: EmbeddingCache[torch.Tensor], canvas: Canvas
-    ) -> dict[str, Any]:
-        job = request.job
-        guided = job.guidance_scale > 1.0
-        return {
-            "prompt_embeds": embeddings.get(request.prompt),
-            "negative_prompt_embeds": embeddings.get(self._negative_prompt) if guided else None,
-            "width": canvas.width,
-            "height": canvas.height,
-            "num_inference_steps": job.num_inference_steps,
-            "guidance_scale": job.guidance_scale,
-            "output_type": "latent",
-        }
+    def _warm_up(self, loaded: LoadedWan) -> None:
+        """One step and its decoding at the smallest size, so that the first job finds every library at work.
+
+        The negative prompt, encoded for it, is kept for every job to come.
+        """
+        side = WARM_UP_TOKENS * spatial_grid(loaded.from_noise)
+        with classified_errors("WAN"):
+            text = self._negative(loaded)
+            loaded.from_noise.scheduler = flow_scheduler("unipc", 5.0)
+            call = {
+                "prompt_embeds": text.embeds,
+                "negative_prompt_embeds": text.embeds,
+                "width": side,
+                "height": side,
+                "num_frames": WARM_UP_FRAMES,
+                "num_inference_steps": 1,
+                "output_type": "latent",
+            }
+            latents = run_pipeline(loaded.from_noise, call, [0], lambda _: None).frames
+            wan_latents.decode(loaded.vae, latents)
 
 
-def _drawing(request: GenerationRequest, way: Way, text: dict[str, Any]) -> Drawing:
-    job, pipe = request.job, way.pipe
+def _call(job: Job, canvas: Canvas, text: EncodedText, negative: EncodedText | None) -> dict[str, Any]:
+    """What a pipeline takes in every way."""
+    return {
+        "prompt_embeds": text.embeds,
+        "negative_prompt_embeds": None if negative is None else negative.embeds,
+        "width": canvas.width,
+        "height": canvas.height,
+        "num_inference_steps": job.num_inference_steps,
+        "guidance_scale": job.guidance_scale,
+        "output_type": "latent",
+    }
 
-    def denoise(seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
-        pipe.scheduler = flow_scheduler(job.solver, job.flow_shift)
-        latents: torch.Tensor = run_pipeline(pipe, {**text, **way.call}, seeds, after_step).frames
-        return latents[:, :, way.leading_frames :]
 
-    return Drawing(denoise, partial(wan_latents.decode, pipe.vae), pipe.vae, encodes=bool(request.references))
+def _denoise(job: Job, way: Way, call: dict[str, Any], seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
+    (seed,) = seeds
+    way.pipe.scheduler = flow_scheduler(job.solver, job.flow_shift)
+    shape = (call["width"], call["height"], job.num_frames, way.leading_frames)
+    latents = way.denoiser.run(way.pipe, {**call, **way.call}, seed, after_step, steps=way.steps, shape=shape)
+    return latents[:, :, way.leading_frames :]
+
+
+def _cropped(canvas: Canvas, on_frames: OnFrames, job: Job) -> OnFrames:
+    """Stills are no frames of a clip."""
+    if not job.is_video:
+        return unheard
+    return lambda index, frames: on_frames(index, canvas.crop(frames))

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from diffusers import WanPipeline, WanVACEPipeline, WanVACETransformer3DModel, WanVideoToVideoPipeline
-from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from diffusers.video_processor import VideoProcessor
 from transformers import AutoTokenizer
 
@@ -19,10 +18,8 @@ from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import components, layouts
 from ourvidz_worker.engines.wan.components import Component, Files
-from ourvidz_worker.engines.wan.schedulers import flow_scheduler
+from ourvidz_worker.engines.wan.schedulers import library_scheduler
 from ourvidz_worker.errors import AdapterUnusable, ConfigurationError, WorkerError
-
-PROMPT_TOKENS = 512  # the length WAN was trained with; encode_prompt alone would pad to 226
 
 
 def load_wan(model: WanModel, models_dir: Path) -> WanPipeline:
@@ -72,7 +69,7 @@ def _from_original(model: WanModel, models_dir: Path, device: torch.device) -> W
         transformer=loaded(components.TRANSFORMER, layouts.TRANSFORMER, "transformer", model.dtype),
         text_encoder=loaded(components.TEXT_ENCODER, layouts.TEXT_ENCODER, "text_encoder", model.dtype),
         vae=loaded(components.VAE, layouts.VAE, "vae", model.vae_dtype),
-        scheduler=flow_scheduler("unipc", 5.0),
+        scheduler=library_scheduler(),
     )
 
 
@@ -161,16 +158,3 @@ def _knowing_its_vae(pipe: Any) -> Any:
 def spatial_grid(pipe: WanPipeline) -> int:
     """Width and height in pixels that one token covers: the VAE's factor times the transformer's patch."""
     return int(pipe.vae.config.scale_factor_spatial) * int(max(pipe.transformer.config.patch_size[1:]))
-
-
-def tokens_left_out(pipe: WanPipeline, text: str) -> int:
-    """How many tokens at the end of a text are beyond what the model reads."""
-    return max(0, len(pipe.tokenizer(prompt_clean(text)).input_ids) - PROMPT_TOKENS)
-
-
-def encode_text(pipe: WanPipeline, text: str) -> torch.Tensor:
-    """Embeddings of one text, shape (1, 512, width of the text encoder)."""
-    with torch.no_grad():
-        embeddings, _ = pipe.encode_prompt(text, do_classifier_free_guidance=False, max_sequence_length=PROMPT_TOKENS)
-    assert isinstance(embeddings, torch.Tensor)
-    return embeddings

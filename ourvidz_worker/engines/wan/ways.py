@@ -15,30 +15,34 @@ from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.fitting import Fit
 from ourvidz_worker.engines.steering import Followed, Repainting, reference_details
 from ourvidz_worker.engines.wan.conditions import Conditions, fitted
+from ourvidz_worker.engines.wan.denoiser import Denoiser
 from ourvidz_worker.engines.wan.loading import spatial_grid
+from ourvidz_worker.engines.wan.vace import Vace
 from ourvidz_worker.errors import BadJob
 from ourvidz_worker.ports import ReferenceImage
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A pipeline with what it takes beside the prompt, and how many denoising steps it runs.
+    """A pipeline on its denoiser, with what it takes beside the prompt, and how many denoising steps it runs.
 
     `leading_frames` are the first latent frames of its output, which are not part of the clip.
     """
 
     pipe: Any
+    denoiser: Denoiser
     call: Mapping[str, Any]
     steps: int
     details: Mapping[str, Any]
     leading_frames: int = 0
 
 
-def from_prompt(pipe: Any, job: Job) -> Way:
-    return Way(pipe, {"num_frames": job.num_frames}, job.num_inference_steps, {})
+def from_prompt(pipe: Any, denoiser: Denoiser, job: Job) -> Way:
+    return Way(pipe, denoiser, {"num_frames": job.num_frames}, job.num_inference_steps, {})
 
 
-def through_vace(pipe: Any, job: Job, references: Sequence[ReferenceImage], canvas: Canvas, mode: Fit) -> Way:
+def through_vace(vace: Vace, job: Job, references: Sequence[ReferenceImage], canvas: Canvas, mode: Fit) -> Way:
+    pipe = vace.pipe
     conditions = Conditions(references, canvas, job.num_frames, mode)
     grid = spatial_grid(pipe)
     scale = conditions.scale(
@@ -48,6 +52,7 @@ def through_vace(pipe: Any, job: Job, references: Sequence[ReferenceImage], canv
     )
     return Way(
         pipe,
+        vace.denoiser,
         conditions.call(pipe.device) | {"conditioning_scale": scale},
         job.num_inference_steps,
         _details(references, "vace"),
@@ -55,7 +60,9 @@ def through_vace(pipe: Any, job: Job, references: Sequence[ReferenceImage], canv
     )
 
 
-def from_a_still(pipe: Any, job: Job, references: Sequence[ReferenceImage], canvas: Canvas, mode: Fit) -> Way:
+def from_a_still(
+    pipe: Any, denoiser: Denoiser, job: Job, references: Sequence[ReferenceImage], canvas: Canvas, mode: Fit
+) -> Way:
     """Video-to-video, for a start frame or a single reference; raises as `require_still`."""
     require_still(references)
     (image,) = references
@@ -63,7 +70,7 @@ def from_a_still(pipe: Any, job: Job, references: Sequence[ReferenceImage], canv
     still = fitted(image, canvas, mode).expand(1, job.num_frames, -1, -1, -1)
     call = {"video": still, "strength": repainting.pipeline_strength}
     details = _details(references, "video_to_video") | repainting.details
-    return Way(pipe, call, repainting.steps, details)
+    return Way(pipe, denoiser, call, repainting.steps, details)
 
 
 def require_still(references: Sequence[ReferenceImage]) -> None:

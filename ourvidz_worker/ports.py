@@ -57,6 +57,14 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True)
+class Reaping:
+    """How many `jobs` of dead owners were queued again, and whether the reaper itself was seen `holding` any."""
+
+    jobs: int
+    holding: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceImage:
     """A reference picture, upright and opaque: `pixels` is RGB, shape (height, width, 3)."""
 
@@ -218,8 +226,8 @@ class JobQueue(Protocol):
         An attempt is charged where generation had begun.
         """
 
-    async def reap(self) -> int:
-        """Queue again what owners without a lease hold, as `release` does; returns how many jobs."""
+    async def reap(self) -> Reaping:
+        """Queue again what owners without a lease hold, as `release` does."""
 
     async def close(self) -> None: ...
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from ourvidz_worker.errors import BackendUnavailable
-from ourvidz_worker.ports import Begun, Claim, JobQueue, Renewal
+from ourvidz_worker.ports import Begun, Claim, JobQueue, Reaping, Renewal
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -67,7 +67,7 @@ class PatientQueue:
     async def release(self, owner: str, reason: str) -> int:
         return await self._insist(lambda: self._queue.release(owner, reason))
 
-    async def reap(self) -> int:
+    async def reap(self) -> Reaping:
         return await self._insist(self._queue.reap)
 
     async def close(self) -> None:

@@ -35,13 +35,18 @@ class Reaper:
         await self._reap()
         await asyncio.sleep(self._lapsed_after)
         while True:
-            await self._reap()
-            # A claim that Redis executed long after it was given up shows only now.
-            self._holdings.answer_lost = True
+            if await self._reap():
+                # A claim that Redis executed long after it was given up shows only now.
+                self._holdings.answer_lost = True
             await asyncio.sleep(self._interval)
 
-    async def _reap(self) -> None:
-        await self._reap_jobs()
+    async def _reap(self) -> bool:
+        """Whether this worker may hold something itself: the look at all held lists shows its own, too."""
+        may_hold = await self._reap_jobs()
+        await self._sweep()
+        return may_hold
+
+    async def _sweep(self) -> None:
         try:
             swept = await asyncio.to_thread(self._spool.sweep, KEPT_SECONDS)
         except OSError as error:
@@ -50,11 +55,12 @@ class Reaper:
         if swept:
             structlog.get_logger().warning("abandoned_results_removed", jobs=swept)
 
-    async def _reap_jobs(self) -> None:
+    async def _reap_jobs(self) -> bool:
         try:
-            jobs = await self._queue.reap()
+            reaping = await self._queue.reap()
         except (Retry, BackendRefused) as error:
             structlog.get_logger().warning("reaping_failed", problem=str(error))
-            return
-        if jobs:
-            structlog.get_logger().warning("abandoned_jobs_requeued", jobs=jobs)
+            return True
+        if reaping.jobs:
+            structlog.get_logger().warning("abandoned_jobs_requeued", jobs=reaping.jobs)
+        return reaping.holding

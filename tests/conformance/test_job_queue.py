@@ -11,7 +11,7 @@ import pytest
 
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, open_delivery
 from ourvidz_worker.errors import BackendUnavailable
-from ourvidz_worker.ports import Claim, JobQueue, Renewal
+from ourvidz_worker.ports import Claim, JobQueue, Reaping, Renewal
 from tests.conformance.queue_worlds import QUEUE, End, QueueWorld, inside
 
 ODD_ELEMENTS = [
@@ -292,7 +292,7 @@ async def test_a_start_keeps_the_lease_alive_and_never_revives_it(world: QueueWo
     claim = await claimed(queue)
     await world.lapse("a")
     assert await queue.begin(claim, "job-1") is None
-    assert await reaper.reap() == 1
+    assert (await reaper.reap()).jobs == 1
     assert await queue.begin(claim, "job-1") is None
     assert await queue.held() == []
 
@@ -330,7 +330,7 @@ async def test_an_element_too_large_for_a_job_goes_to_the_dead_letters_by_itself
 async def test_the_reaper_takes_nothing_from_a_living_owner(world: QueueWorld) -> None:
     await world.produce(b"1")
     claim = await claimed(world.queue("a"))
-    assert await world.queue("b").reap() == 0
+    assert (await world.queue("b").reap()).jobs == 0
     assert await world.queue("a").held() == [claim]
 
 
@@ -343,8 +343,8 @@ async def test_the_reaper_charges_only_what_was_begun(world: QueueWorld) -> None
     await claimed(dead)
     await world.lapse("dead-1")
     await world.lapse("dead:2")
-    assert await reaper.reap() == 3
-    assert await reaper.reap() == 0
+    assert (await reaper.reap()).jobs == 3
+    assert (await reaper.reap()).jobs == 0
     deliveries = [open_delivery(element) for element in await reaper.peek(3)]
     assert sorted((delivery.original, delivery.attempt) for delivery in deliveries) == [
         ("1", 2),
@@ -362,8 +362,10 @@ async def test_the_reaper_leaves_its_own_jobs_alone(world: QueueWorld) -> None:
     await world.produce(b"1")
     claim = await claimed(queue)
     await world.lapse("a")
-    assert await queue.reap() == 0
+    assert await queue.reap() == Reaping(0, holding=True)
     assert await queue.held() == [claim]
+    await queue.acknowledge(claim)
+    assert await queue.reap() == Reaping(0, holding=False)
 
 
 @inside
@@ -455,5 +457,5 @@ async def test_an_odd_element_can_be_acknowledged_and_reaped(world: QueueWorld, 
     assert await queue.held() == []
     await claimed(queue)
     await world.lapse("a")
-    assert await reaper.reap() == 1
+    assert (await reaper.reap()).jobs == 1
     assert (await claimed(reaper)).delivery.original == element.decode("utf-8", "surrogateescape")

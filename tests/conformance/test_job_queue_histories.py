@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.errors import BackendUnavailable
-from ourvidz_worker.ports import Claim, JobQueue
+from ourvidz_worker.ports import Claim, JobQueue, Reaping
 from tests.conformance.queue_worlds import MemoryWorld, QueueWorld
 
 T = TypeVar("T")
@@ -121,9 +121,9 @@ class History(RuleBasedStateMachine):
     @rule(owner=owners)
     def reap(self, owner: str) -> None:
         before = {other: self.run(self.world.held_by(other)) for other in OWNERS}
-        reaped = self.run(self.queues[owner].reap())
+        reaping = self.run(self.queues[owner].reap())
         dead = set(OWNERS) - self.alive - {owner}
-        assert reaped == sum(len(before[other]) for other in dead)
+        assert reaping == Reaping(sum(len(before[other]) for other in dead), holding=bool(before[owner]))
         for other in OWNERS:
             assert self.run(self.world.held_by(other)) == ([] if other in dead else before[other])
 

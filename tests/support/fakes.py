@@ -30,6 +30,7 @@ from ourvidz_worker.ports import (
     OnFrames,
     OnStep,
     Order,
+    Reaping,
     ReferenceImage,
     Renewal,
     unheard,
@@ -137,7 +138,7 @@ class FakeQueue(MemoryQueue):
     async def held(self) -> list[Claim]:
         return await self._scripted("held", super().held())
 
-    async def reap(self) -> int:
+    async def reap(self) -> Reaping:
         return await self._scripted("reap", super().reap())
 
     async def _scripted(self, operation: str, call: Coroutine[Any, Any, T]) -> T:

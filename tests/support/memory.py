@@ -20,7 +20,7 @@ from ourvidz_worker.contract.envelope import (
 from ourvidz_worker.contract.fields import first_in
 from ourvidz_worker.contract.payload_error import PayloadError
 from ourvidz_worker.errors import BackendUnavailable
-from ourvidz_worker.ports import Begun, Claim, Renewal
+from ourvidz_worker.ports import Begun, Claim, Reaping, Renewal
 
 LEASE_SECONDS = 90.0
 DIED_AT = "2026-01-01T00:00:00+00:00"
@@ -140,11 +140,11 @@ class MemoryQueue:
         self._redis.answer()
         return released
 
-    async def reap(self) -> int:
+    async def reap(self) -> Reaping:
         others = [owner for owner in self._redis.held if owner != self._owner and not self._redis.alive(owner)]
-        reaped = sum(self._hand_back(owner, f"its worker {owner} stopped renewing its lease") for owner in others)
+        jobs = sum(self._hand_back(owner, f"its worker {owner} stopped renewing its lease") for owner in others)
         self._redis.answer()
-        return reaped
+        return Reaping(jobs, holding=bool(self._redis.held[self._owner]))
 
     async def close(self) -> None:
         """There is nothing to close."""

@@ -19,7 +19,7 @@ from ourvidz_worker.backend.upstash.holders import holders
 from ourvidz_worker.backend.upstash.keys import QueueKeys, cancel_key, lease_key
 from ourvidz_worker.backend.upstash.scripts import escaped, script, script_for_elements
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, REDELIVERY_PREFIX, open_delivery
-from ourvidz_worker.ports import Begun, Claim, Renewal
+from ourvidz_worker.ports import Begun, Claim, Reaping, Renewal
 
 PopEnd = Literal["right", "left"]
 QueueMode = Literal["held", "rpop"]
@@ -136,12 +136,13 @@ class UpstashQueue:
         await self._redis.delete(lease_key(owner))
         return released
 
-    async def reap(self) -> int:
-        reaped = 0
-        for owner in sorted(await holders(self._redis, self._keys) - {self._owner}):
+    async def reap(self) -> Reaping:
+        owners = await holders(self._redis, self._keys)
+        jobs = 0
+        for owner in sorted(owners - {self._owner}):
             reason = f"its worker {owner} stopped renewing its lease"
-            reaped += await self._hand_back(owner, reason, unless_alive=True)
-        return reaped
+            jobs += await self._hand_back(owner, reason, unless_alive=True)
+        return Reaping(jobs, holding=self._owner in owners)
 
     async def close(self) -> None:
         await self._redis.close()

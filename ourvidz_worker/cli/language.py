@@ -8,6 +8,7 @@ from ourvidz_worker.backend.enhancer_client import EnhancerClient
 from ourvidz_worker.backend.language.openai import OpenAILanguageModel
 from ourvidz_worker.contract.catalogue import JobType, ModelFamily
 from ourvidz_worker.engines.assembly import assemble_language
+from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.volume.model_config import ModelsConfig
 from ourvidz_worker.ports import ContentPolicy, LanguageModel, PromptEnhancer
 from ourvidz_worker.runtime.language.service import PromptService, ServiceEnhancer
@@ -22,14 +23,18 @@ def build_prompt_service(
     models: ModelsConfig,
     prompts: Mapping[str, str],
     policy: ContentPolicy,
+    residency: Residency | None = None,
     queue_limit: int | None = None,
 ) -> PromptService:
-    """Nothing is loaded yet. Raises `ConfigurationError` for wrong templates or models that do not exist."""
+    """Nothing is loaded yet; a model in this process takes its place on the card in `residency`.
+
+    Raises `ConfigurationError` for wrong templates or models that do not exist.
+    """
 
     def of_its_checkpoint(job_type: JobType) -> bool:
         return adult_capable(job_type.model_family, settings, models)
 
-    model, sampling = _language(settings, models)
+    model, sampling = _language(settings, models, residency)
     return PromptService(
         model,
         templates=Templates(prompts),
@@ -41,12 +46,19 @@ def build_prompt_service(
 
 
 def build_enhancer(
-    settings: Settings, *, models: ModelsConfig, prompts: Mapping[str, str], policy: ContentPolicy
+    settings: Settings,
+    *,
+    models: ModelsConfig,
+    prompts: Mapping[str, str],
+    policy: ContentPolicy,
+    residency: Residency | None = None,
 ) -> PromptEnhancer:
     """The qwen worker at OURVIDZ_ENHANCER_URL, or else a language model of one's own; raises `ConfigurationError`."""
     if settings.enhancer_url is not None and settings.qwen_token is not None:
         return EnhancerClient(url=settings.enhancer_url, token=settings.qwen_token.get_secret_value())
-    return ServiceEnhancer(build_prompt_service(settings, models=models, prompts=prompts, policy=policy))
+    return ServiceEnhancer(
+        build_prompt_service(settings, models=models, prompts=prompts, policy=policy, residency=residency)
+    )
 
 
 def adult_capable(family: ModelFamily, settings: QwenSettings, models: ModelsConfig) -> bool:
@@ -54,10 +66,16 @@ def adult_capable(family: ModelFamily, settings: QwenSettings, models: ModelsCon
     return settings.models == "real" and (models.sdxl if family == "sdxl" else models.wan).adult_capable
 
 
-def _language(settings: QwenSettings, models: ModelsConfig) -> tuple[LanguageModel, Sampling]:
+def _language(
+    settings: QwenSettings, models: ModelsConfig, residency: Residency | None
+) -> tuple[LanguageModel, Sampling]:
     if settings.language_model_url is None:
         return assemble_language(
-            selection=settings.models, models=models, models_dir=settings.models_dir, cache_dir=settings.cache_dir
+            selection=settings.models,
+            models=models,
+            models_dir=settings.models_dir,
+            cache_dir=settings.cache_dir,
+            residency=residency,
         )
     key = settings.language_model_key
     model = OpenAILanguageModel(

@@ -13,14 +13,16 @@ from functools import partial
 import structlog
 
 from ourvidz_worker.backend.upstash.keys import new_owner
+from ourvidz_worker.cli.card import build_broker
 from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.startup import start_daemon
-from ourvidz_worker.cli.wiring import build_queue
+from ourvidz_worker.cli.wiring import build_queue, read_models
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
 from ourvidz_worker.control import WorkerName
 from ourvidz_worker.runtime.worker import DELIVERY_GRACE
 from ourvidz_worker.settings import QwenSettings, Settings, pod_settings
+from ourvidz_worker.supervisor.broker import Broker
 from ourvidz_worker.supervisor.child import HANG_GRACE, Child, ChildSpec, Release
 from ourvidz_worker.supervisor.orchestrator import Orchestrator
 from ourvidz_worker.supervisor.restarts import RestartPolicy
@@ -31,10 +33,12 @@ _STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grac
 
 def run(_arguments: argparse.Namespace) -> int:
     settings = start_daemon("orchestrator", pod_settings())
-    return asyncio.run(_supervise(settings, read_catalogue(ConfigFiles(settings.config_dir))))
+    files = ConfigFiles(settings.config_dir)
+    broker = build_broker(read_models(files), settings.workers)
+    return asyncio.run(_supervise(settings, read_catalogue(files), broker))
 
 
-async def _supervise(settings: QwenSettings, catalogue: Catalogue) -> int:
+async def _supervise(settings: QwenSettings, catalogue: Catalogue, broker: Broker) -> int:
     orchestrator = Orchestrator(status_interval=settings.status_interval, status_file=settings.status_file)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -43,7 +47,14 @@ async def _supervise(settings: QwenSettings, catalogue: Catalogue) -> int:
     # One starts after the other is ready, and jobs need not wait for a language model that may be elsewhere.
     in_order = sorted(settings.workers, key=lambda name: name == "qwen")
     children = [
-        _child(name, settings, environment, release=_release(name, settings, catalogue), orchestrator=orchestrator)
+        _child(
+            name,
+            settings,
+            environment,
+            release=_release(name, settings, catalogue),
+            orchestrator=orchestrator,
+            broker=broker,
+        )
         for name in in_order
     ]
     structlog.get_logger().info("orchestrator_started", workers=settings.workers, models=settings.models)
@@ -91,6 +102,7 @@ def _child(
     *,
     release: Release,
     orchestrator: Orchestrator,
+    broker: Broker,
 ) -> Child:
     return Child(
         ChildSpec(name=name, argv=(sys.executable, "-m", "ourvidz_worker", name), environment=environment),
@@ -103,4 +115,5 @@ def _child(
         changed=orchestrator.changed,
         stop_seconds=settings.grace_period + DELIVERY_GRACE + _STOP_MARGIN,
         hang_seconds=min(HANG_GRACE, settings.silence_limit),
+        broker=broker,
     )

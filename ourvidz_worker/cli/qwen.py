@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 from starlette.types import ASGIApp
 
+from ourvidz_worker.cli.card import build_residency
 from ourvidz_worker.cli.language import build_prompt_service
 from ourvidz_worker.cli.process import (
     complain,
@@ -44,7 +45,7 @@ def run(_arguments: argparse.Namespace) -> int:
 async def _serve(settings: QwenSettings, token: str, channel: ControlChannel | None) -> int:
     voice = channel or Silent()
     try:
-        built = _build(settings, token, voice)
+        built = _build(settings, token, voice, channel)
     except ConfigurationError as error:
         complain("configuration_wrong", *error.problems)
         return ExitCode.CONFIGURATION
@@ -68,7 +69,7 @@ class _Built:
     server: LocalServer
 
 
-def _build(settings: QwenSettings, token: str, announcer: Announcer) -> _Built:
+def _build(settings: QwenSettings, token: str, announcer: Announcer, channel: ControlChannel | None) -> _Built:
     """Raises `ConfigurationError`."""
     configuration = read_configuration(ConfigFiles(settings.config_dir))
     service = build_prompt_service(
@@ -76,6 +77,7 @@ def _build(settings: QwenSettings, token: str, announcer: Announcer) -> _Built:
         models=configuration.models,
         prompts=configuration.prompts,
         policy=configuration.policy,
+        residency=build_residency(configuration.models, channel),
         queue_limit=settings.qwen_queue,
     )
     worker = LanguageWorker(

@@ -11,6 +11,7 @@ from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, Callback
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.cli.card import build_residency
 from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.classifier import load_classifier
 from ourvidz_worker.cli.language import adult_capable, build_enhancer
@@ -22,6 +23,7 @@ from ourvidz_worker.engines.media.options import MediaOptions, Signing
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, parse_models
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import ContentPolicy, JobQueue, PromptEnhancer, ReferenceSource
+from ourvidz_worker.runtime.control_channel import ControlChannel
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler, Terms
 from ourvidz_worker.runtime.holdings import Holdings
@@ -158,13 +160,20 @@ class BuiltWorker:
 
 
 def build_worker(
-    family: ModelFamily, settings: Settings, *, owner: str, announcer: Announcer, engines: Engines | None = None
+    family: ModelFamily,
+    settings: Settings,
+    *,
+    owner: str,
+    announcer: Announcer,
+    channel: ControlChannel | None = None,
+    engines: Engines | None = None,
 ) -> BuiltWorker:
     """Raises `ConfigurationError` with every finding of the configuration files.
 
-    `engines` take the place of those that the settings select.
+    The card is shared with others through the `channel`. `engines` take the place of those that the settings select.
     """
     configuration = read_configuration(ConfigFiles(settings.config_dir))
+    residency = build_residency(configuration.models, channel)
     service_key = settings.supabase_service_key.get_secret_value()
     engines = engines or assemble(
         family,
@@ -176,9 +185,14 @@ def build_worker(
         reference_fit=settings.reference_fit,
         media=media_options(settings),
         own_language_model=settings.own_language_model,
+        residency=residency,
     )
     enhancer = build_enhancer(
-        settings, models=configuration.models, prompts=configuration.prompts, policy=configuration.policy
+        settings,
+        models=configuration.models,
+        prompts=configuration.prompts,
+        policy=configuration.policy,
+        residency=residency,
     )
     name = configuration.catalogue.queue_of(family)
     queue = build_queue(settings, name, owner, fast=configuration.catalogue.fast_types(name))

@@ -52,7 +52,7 @@ async def _serve(family: ModelFamily, settings: Settings, channel: ControlChanne
     owner = os.environ.get(OWNER_VARIABLE) or new_owner()
     structlog.contextvars.bind_contextvars(owner=owner)
     try:
-        built = build_worker(family, settings, owner=owner, announcer=voice)
+        built = build_worker(family, settings, owner=owner, announcer=voice, channel=channel)
     except ConfigurationError as error:
         complain("configuration_wrong", *error.problems)
         return ExitCode.CONFIGURATION

@@ -19,6 +19,7 @@ from ourvidz_worker.engines.deferred import DeferredEngine
 from ourvidz_worker.engines.language.local_model import LocalLanguageModel
 from ourvidz_worker.engines.language.testcard import TestCardLanguageModel
 from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, MediaOptions
+from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.tiny import models as tiny
 from ourvidz_worker.engines.volume.converted import prefer_copies
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, QwenModel
@@ -55,11 +56,13 @@ def assemble(
     reference_fit: Fit = "crop",
     media: MediaOptions = DEFAULT_OPTIONS,
     own_language_model: bool = True,
+    residency: Residency | None = None,
 ) -> Engines:
     """Build the engines of a family.
 
     `prompts` holds the texts of `configs/prompts/` by file name without its ending; `cache_dir` keeps tiny
-    models between starts; `reference_fit` is the rule for references of another shape than the job. Raises
+    models between starts; `reference_fit` is the rule for references of another shape than the job; `residency` is
+    shared with the language model of this process. Raises
     `ConfigurationError` when a template is missing or wrong, when files cannot be signed as `media` says, or when
     the selection does not exist in this version. Missing weights show when the engine loads, those of an
     `own_language_model` included.
@@ -87,7 +90,12 @@ def assemble(
 
 
 def assemble_language(
-    *, selection: Selection, models: ModelsConfig, models_dir: Path, cache_dir: Path
+    *,
+    selection: Selection,
+    models: ModelsConfig,
+    models_dir: Path,
+    cache_dir: Path,
+    residency: Residency | None = None,
 ) -> tuple[LanguageModel, Sampling]:
     """The language model in this process, not loaded yet, and how it is sampled; raises as `assemble` does."""
     _stay_off_the_hub()
@@ -96,9 +104,11 @@ def assemble_language(
             return TestCardLanguageModel(), _sampling(models.qwen)
         case "tiny":
             tiny.set_environment()
-            return _local_model(tiny.MODELS.qwen, cache_dir, partial(tiny.ensure_built, cache_dir, "qwen"))
+            prepare = partial(tiny.ensure_built, cache_dir, "qwen")
+            return _local_model(tiny.MODELS.qwen, cache_dir, prepare, residency)
         case "real":
-            return _local_model(models.qwen, models_dir, partial(require_weights, models, models_dir, "qwen"))
+            prepare = partial(require_weights, models, models_dir, "qwen")
+            return _local_model(models.qwen, models_dir, prepare, residency)
         case "demo":
             raise ConfigurationError(NO_DEMO_MODELS)
 
@@ -108,8 +118,10 @@ def _stay_off_the_hub() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-def _local_model(model: QwenModel, models_dir: Path, prepare: Callable[[], None]) -> tuple[LanguageModel, Sampling]:
-    return LocalLanguageModel(model, models_dir, prepare), _sampling(model)
+def _local_model(
+    model: QwenModel, models_dir: Path, prepare: Callable[[], None], residency: Residency | None
+) -> tuple[LanguageModel, Sampling]:
+    return LocalLanguageModel(model, models_dir, prepare, residency), _sampling(model)
 
 
 def _sampling(model: QwenModel) -> Sampling:

@@ -11,16 +11,17 @@ import respx
 
 from ourvidz_worker.backend.health import check_callback, check_qwen, check_redis, check_storage
 from ourvidz_worker.contract.catalogue import MIB, Bucket
+from tests.support.scripted_rest import HANG_UP, Scripted, ScriptedRest
 
 URL = "https://project.example"
-REDIS = "https://redis.example"
 KEY = "a-very-secret-key"
 BUCKETS = {name: Bucket(name, 5 * MIB, ("image/png",)) for name in ("good", "free", "small", "absent")}
 
 
-def test_redis_tells_how_many_jobs_wait(respx_mock: respx.MockRouter) -> None:
-    respx_mock.post(REDIS).mock(side_effect=[httpx.Response(200, json={"result": n}) for n in (3, 0)])
-    [finding] = asyncio.run(check_redis(url=REDIS, token=KEY, queues=("sdxl_queue", "wan_queue")))
+def test_redis_tells_how_many_jobs_wait() -> None:
+    with ScriptedRest() as redis:
+        redis.results([3, 0])
+        [finding] = asyncio.run(check_redis(url=redis.url, token=KEY, queues=("sdxl_queue", "wan_queue")))
     assert finding.ok
     assert "3 in sdxl_queue, 0 in wan_queue" in finding.sentence
 
@@ -29,15 +30,14 @@ def test_redis_tells_how_many_jobs_wait(respx_mock: respx.MockRouter) -> None:
     ("answer", "says"),
     [
         (httpx.Response(401, json={"error": "Unauthorized"}), "refuses the token"),
-        (httpx.ConnectError("refused"), "did not answer"),
+        (HANG_UP, "did not answer"),
         (httpx.Response(200, json={"result": b64encode(b"OK").decode() + "!"}), "does not speak Upstash"),
     ],
 )
-def test_redis_that_does_not_work_is_a_finding_with_a_cure(
-    respx_mock: respx.MockRouter, answer: httpx.Response | Exception, says: str
-) -> None:
-    respx_mock.post(REDIS).mock(side_effect=[answer])
-    [finding] = asyncio.run(check_redis(url=REDIS, token=KEY, queues=("sdxl_queue",)))
+def test_redis_that_does_not_work_is_a_finding_with_a_cure(answer: Scripted, says: str) -> None:
+    with ScriptedRest() as redis:
+        redis.answer(answer)
+        [finding] = asyncio.run(check_redis(url=redis.url, token=KEY, queues=("sdxl_queue",)))
     assert not finding.ok
     assert says in finding.sentence
     assert "UPSTASH_REDIS_REST_URL" in finding.cure

@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import httpx
 import pytest
-import respx
 
 from ourvidz_worker.backend.upstash.queue import PopEnd, QueueMode, UpstashQueue
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
-from ourvidz_worker.ports import Begun, Renewal
+from ourvidz_worker.ports import Begun, Reaping, Renewal
+from tests.support.scripted_rest import HANG_UP, NEVER, Scripted, ScriptedRest
 
-URL = "https://redis.example"
 TOKEN = "a-very-secret-token"
 
 
 def call(
+    server: ScriptedRest,
     action: Callable[[UpstashQueue], Coroutine[Any, Any, Any]],
     *,
     pop_end: PopEnd = "right",
@@ -30,7 +30,7 @@ def call(
 ) -> Any:
     async def run() -> Any:
         queue = UpstashQueue(
-            url=URL,
+            url=server.url,
             token=TOKEN,
             queue="sdxl_queue",
             owner="pod-1",
@@ -50,8 +50,10 @@ def encoded(text: str) -> str:
     return b64encode(text.encode()).decode()
 
 
-def commands(mock: respx.MockRouter) -> list[list[Any]]:
-    return [json.loads(sent.request.content) for sent in mock.calls]
+@pytest.fixture
+def server() -> Iterator[ScriptedRest]:
+    with ScriptedRest() as scripted:
+        yield scripted
 
 
 @pytest.mark.parametrize(
@@ -107,100 +109,122 @@ def commands(mock: respx.MockRouter) -> list[list[Any]]:
         pytest.param(httpx.Response(200, json={"result": "not base64!"}), BackendUnavailable, id="200 not base64"),
     ],
 )
-def test_an_answer_says_what_to_do_next(
-    respx_mock: respx.MockRouter, answer: httpx.Response, error: type[WorkerError]
-) -> None:
-    respx_mock.post(URL).mock(return_value=answer)
+def test_an_answer_says_what_to_do_next(server: ScriptedRest, answer: httpx.Response, error: type[WorkerError]) -> None:
+    server.answer(answer)
     with pytest.raises(error) as raised:
-        call(lambda queue: queue.claim())
+        call(server, lambda queue: queue.claim())
     assert type(raised.value) is error
-    assert respx_mock.calls.call_count == 1, "a blind retry of a claim takes a second job"
+    assert len(server.bodies) == 1, "a blind retry of a claim takes a second job"
 
 
 @pytest.mark.parametrize(
-    "failure", [httpx.ConnectError("refused"), httpx.ReadError("reset"), httpx.ReadTimeout("slow")]
+    "failure", [httpx.Response(200, text='{"resu', headers={"Content-Length": "99", "Connection": "close"}), HANG_UP]
 )
-def test_a_lost_connection_is_not_retried_blindly(respx_mock: respx.MockRouter, failure: httpx.TransportError) -> None:
+def test_a_lost_connection_is_not_retried_blindly(server: ScriptedRest, failure: Scripted) -> None:
     """`rest_retries=1` retries transport errors blindly (contract section 1)."""
-    respx_mock.post(URL).mock(side_effect=failure)
+    server.answer(failure, HANG_UP)
     with pytest.raises(BackendUnavailable, match="did not answer"):
-        call(lambda queue: queue.claim())
-    assert respx_mock.calls.call_count == 1
+        call(server, lambda queue: queue.claim())
+    assert len(server.bodies) == 1
 
 
-def test_a_call_ends_in_time_whatever_the_server_does(respx_mock: respx.MockRouter) -> None:
+def test_a_command_on_a_kept_connection_that_breaks_is_not_repeated(server: ScriptedRest) -> None:
+    server.results([3])
+    server.answer(HANG_UP)
+
+    async def poll_and_claim(queue: UpstashQueue) -> None:
+        await queue.length()
+        await queue.claim()
+
+    with pytest.raises(BackendUnavailable, match="did not answer"):
+        call(server, poll_and_claim)
+    assert len(server.bodies) == 2
+
+
+def test_a_server_that_is_not_there_did_not_answer(server: ScriptedRest) -> None:
+    with ScriptedRest() as gone:
+        server.url = gone.url
+    with pytest.raises(BackendUnavailable, match="did not answer"):
+        call(server, lambda queue: queue.claim())
+
+
+def test_a_call_ends_in_time_whatever_the_server_does(server: ScriptedRest) -> None:
     """`upstash-redis` has no HTTP timeout by default (contract section 1)."""
-
-    async def never(_: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
-
-    respx_mock.post(URL).mock(side_effect=never)
+    server.answer(NEVER)
     with pytest.raises(BackendUnavailable, match="TimeoutError"):
-        call(lambda queue: queue.length(), timeout_seconds=0.05)
+        call(server, lambda queue: queue.length(), timeout_seconds=0.05)
+
+
+def test_a_proxy_of_the_environment_is_used(server: ScriptedRest, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.results([3])
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server.url = "http://redis.example"
+    assert call(server, lambda queue: queue.length()) == 3
+    assert server.headers[-1]["Host"] == "redis.example"
 
 
 @pytest.mark.parametrize("status", [400, 401, 500])
-def test_a_token_that_the_server_echoes_is_not_repeated(respx_mock: respx.MockRouter, status: int) -> None:
-    respx_mock.post(URL).mock(return_value=httpx.Response(status, json={"error": f"ERR bad {TOKEN}"}))
+def test_a_token_that_the_server_echoes_is_not_repeated(server: ScriptedRest, status: int) -> None:
+    server.answer(httpx.Response(status, json={"error": f"ERR bad {TOKEN}"}))
     with pytest.raises(WorkerError) as raised:
-        call(lambda queue: queue.length())
+        call(server, lambda queue: queue.length())
     assert TOKEN not in f"{raised.value} {raised.value!r}"
 
 
-def test_a_wrong_token_names_the_variable_to_set(respx_mock: respx.MockRouter) -> None:
-    respx_mock.post(URL).mock(return_value=httpx.Response(401, json={"error": "Unauthorized"}))
+def test_a_wrong_token_names_the_variable_to_set(server: ScriptedRest) -> None:
+    server.answer(httpx.Response(401, json={"error": "Unauthorized"}))
     with pytest.raises(BackendRefused, match="UPSTASH_REDIS_REST_TOKEN"):
-        call(lambda queue: queue.length())
+        call(server, lambda queue: queue.length())
 
 
-def test_no_telemetry_is_sent(respx_mock: respx.MockRouter) -> None:
-    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": 3}))
-    assert call(lambda queue: queue.length()) == 3
-    headers = respx_mock.calls.last.request.headers
+def test_no_telemetry_is_sent(server: ScriptedRest) -> None:
+    server.results([3])
+    assert call(server, lambda queue: queue.length()) == 3
+    headers = server.headers[-1]
     assert headers["Authorization"] == f"Bearer {TOKEN}"
     assert not [name for name in headers if "telemetry" in name.lower()]
 
 
-def test_an_idle_poll_is_one_llen(respx_mock: respx.MockRouter) -> None:
+def test_an_idle_poll_is_one_llen(server: ScriptedRest) -> None:
     """Commands are billed one by one: an idle worker must cost few (contract section 1)."""
-    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": 0}))
-    call(lambda queue: queue.length())
-    assert commands(respx_mock) == [["LLEN", "sdxl_queue"]]
+    server.results([0])
+    call(server, lambda queue: queue.length())
+    assert server.commands == [["LLEN", "sdxl_queue"]]
 
 
-def test_lease_and_claim_are_one_command(respx_mock: respx.MockRouter) -> None:
+def test_lease_and_claim_are_one_command(server: ScriptedRest) -> None:
     """No claim without a lease confirmed first, and one billed command for both."""
-    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": [encoded("job"), 7]}))
-    claim = call(lambda queue: queue.claim())
+    server.results([[encoded("job"), 7]])
+    claim = call(server, lambda queue: queue.claim())
     assert (claim.element, claim.behind) == ("job", 7)
-    [[name, _, count, *arguments]] = commands(respx_mock)
+    [[name, _, count, *arguments]] = server.commands
     assert (name, count) == ("EVAL", 4)
     assert arguments[:4] == ["worker:lease:pod-1", "sdxl_queue", "sdxl_queue:held:pod-1", "sdxl_queue:dead"]
     assert arguments[4:8] == ["pod-1", "90", "RIGHT", str(MAX_ELEMENT_BYTES)]
 
 
-def test_an_oversize_element_is_skipped_for_the_next_one(respx_mock: respx.MockRouter) -> None:
+def test_an_oversize_element_is_skipped_for_the_next_one(server: ScriptedRest) -> None:
     answers = [300_000, [encoded("job"), 0]]
-    respx_mock.post(URL).mock(side_effect=[httpx.Response(200, json={"result": answer}) for answer in answers])
-    assert call(lambda queue: queue.claim()).element == "job"
+    server.results(answers)
+    assert call(server, lambda queue: queue.claim()).element == "job"
 
 
-def test_a_renewal_prolongs_and_never_creates_a_lease(respx_mock: respx.MockRouter) -> None:
-    respx_mock.post(URL).mock(return_value=httpx.Response(200, json={"result": None}))
-    assert not call(lambda queue: queue.renew(["job-1"])).alive
-    [[name, script, *arguments]] = commands(respx_mock)
+def test_a_renewal_prolongs_and_never_creates_a_lease(server: ScriptedRest) -> None:
+    server.results([None])
+    assert not call(server, lambda queue: queue.renew(["job-1"])).alive
+    [[name, script, *arguments]] = server.commands
     assert (name, arguments) == ("EVAL", [2, "worker:lease:pod-1", "worker:cancel:job-1", "90"])
     assert "SET" not in script
 
 
-def test_the_reaper_follows_the_scan_to_its_end(respx_mock: respx.MockRouter) -> None:
+def test_the_reaper_follows_the_scan_to_its_end(server: ScriptedRest) -> None:
     """SCAN may answer with an empty page and a cursor that goes on."""
     pages = [[encoded("7"), []], [encoded("9"), [encoded("sdxl_queue:held:gone")]], [encoded("0"), []]]
     answers = [*pages, [encoded("job")], 1]
-    respx_mock.post(URL).mock(side_effect=[httpx.Response(200, json={"result": answer}) for answer in answers])
-    assert call(lambda queue: queue.reap()) == 1
-    sent = commands(respx_mock)
+    server.results(answers)
+    assert call(server, lambda queue: queue.reap()) == Reaping(1, holding=False)
+    sent = server.commands
     assert [str(command[1]) for command in sent[:3]] == ["0", "7", "9"]
     assert sent[0][2:] == ["MATCH", "sdxl_queue:held:*", "COUNT", 1000]
     assert sent[4][2:6] == [3, "sdxl_queue:held:gone", "sdxl_queue", "worker:lease:gone"]
@@ -210,15 +234,8 @@ class TestRpopMode:
     """The plain mode for servers without LMOVE: at most once."""
 
     @pytest.mark.parametrize(("pop_end", "pop", "push"), [("right", "RPOP", "RPUSH"), ("left", "LPOP", "LPUSH")])
-    def test_it_uses_plain_commands_only(
-        self, respx_mock: respx.MockRouter, pop_end: PopEnd, pop: str, push: str
-    ) -> None:
-        respx_mock.post(URL).mock(
-            side_effect=[
-                httpx.Response(200, json={"result": answer})
-                for answer in (encoded("job"), 0, [encoded(""), None], 1, 1, 1)
-            ]
-        )
+    def test_it_uses_plain_commands_only(self, server: ScriptedRest, pop_end: PopEnd, pop: str, push: str) -> None:
+        server.results([encoded("job"), 0, [encoded(""), None], 1, 1, 1])
 
         async def life(queue: UpstashQueue) -> None:
             claim = await queue.claim()
@@ -231,9 +248,9 @@ class TestRpopMode:
             assert await queue.acknowledge(claim) == []
             assert await queue.held() == []
 
-        call(life, mode="rpop", pop_end=pop_end)
+        call(server, life, mode="rpop", pop_end=pop_end)
         again = '{"ourvidz_redelivery":{"attempt":2,"history":["why"],"element":"job"}}'
-        *sent, [bury, dead, letter] = commands(respx_mock)
+        *sent, [bury, dead, letter] = server.commands
         assert sent == [
             [pop, "sdxl_queue"],
             ["EXISTS", "worker:cancel:job-1"],
@@ -243,14 +260,14 @@ class TestRpopMode:
         ]
         assert (bury, dead, json.loads(letter)["reason"]) == ("LPUSH", "sdxl_queue:dead", "malformed")
 
-    def test_an_element_that_is_not_utf8_can_still_be_handed_back(self, respx_mock: respx.MockRouter) -> None:
+    def test_an_element_that_is_not_utf8_can_still_be_handed_back(self, server: ScriptedRest) -> None:
         broken = b64encode(b"caf\xe9").decode()
-        respx_mock.post(URL).mock(side_effect=[httpx.Response(200, json={"result": answer}) for answer in (broken, 1)])
+        server.results((broken, 1))
 
         async def life(queue: UpstashQueue) -> None:
             claim = await queue.claim()
             assert claim
             await queue.put_back(claim)
 
-        call(life, mode="rpop")
-        assert commands(respx_mock)[1] == ["RPUSH", "sdxl_queue", "caf\ufffd"]
+        call(server, life, mode="rpop")
+        assert server.commands[1] == ["RPUSH", "sdxl_queue", "caf\ufffd"]

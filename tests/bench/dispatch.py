@@ -199,7 +199,7 @@ def _backlog(track: Track, jobs: int) -> dict[str, Any]:
 
 def _commands(redis: Redis) -> Counter[str]:
     """All that the server has carried out, what scripts asked it for included, but for our own questions."""
-    counted: Mapping[str, Mapping[str, int]] = redis.info("commandstats")  # type: ignore[assignment]
+    counted: Mapping[str, Mapping[str, int]] = redis.info("commandstats")
     names = {name.removeprefix("cmdstat_").partition("|")[0]: stat["calls"] for name, stat in counted.items()}
     return Counter({name: calls for name, calls in names.items() if name != "info"})
 
@@ -231,7 +231,9 @@ def _track(contender: Contender, folder: Path, redis_url: str) -> Iterator[Track
 
 
 def _starter(stack: contextlib.ExitStack, python: Path, log: IO[bytes]) -> _Start:
-    def start(arguments: Sequence[str], environment: Mapping[str, str], out: int | IO[bytes]) -> subprocess.Popen[bytes]:
+    def start(
+        arguments: Sequence[str], environment: Mapping[str, str], out: int | IO[bytes]
+    ) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [python, *arguments],
             env={**clean_environment(environment), "PYTHONPATH": str(ROOT)},
@@ -263,14 +265,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures: dict[str, dict[str, Any]] = {}
     with RedisServer() as server, tempfile.TemporaryDirectory(prefix="dispatch-") as folder:
         for contender in wanted:
-            figures[contender.name] = {**measure(contender, effort, Path(folder), f"{server.url}/0"), **_made_of(contender)}
+            figures[contender.name] = {
+                **measure(contender, effort, Path(folder), f"{server.url}/0"),
+                **_made_of(contender),
+            }
             _tell(contender.name, figures[contender.name])
     result = {"contenders": figures, "verdict": verdict(figures)}
     if arguments.report is not None:
         command = ["scripts/bench/dispatch", *(sys.argv[1:] if argv is None else argv)]
         write_report("dispatch", result, command=command, folder=arguments.report)
         costs = {name: found[COST] / 1e3 for name, found in figures.items()}
-        write_plot("dispatch", bar_chart("Processor seconds per no-op job, logarithmic", costs), folder=arguments.report)
+        write_plot(
+            "dispatch", bar_chart("Processor seconds per no-op job, logarithmic", costs), folder=arguments.report
+        )
     _print(result)
     return 0
 

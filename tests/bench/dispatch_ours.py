@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -30,13 +30,24 @@ from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.parse import parse_job
 from ourvidz_worker.engines.assembly import Engines
 from ourvidz_worker.local.backend import EmbeddedBackend
-from ourvidz_worker.ports import Asset, BucketLimit, Encoded, Footage, Generation, GenerationRequest, GpuMemory, OnFrames
-from ourvidz_worker.ports import OnStep, Order, unheard
+from ourvidz_worker.ports import (
+    Asset,
+    BucketLimit,
+    Encoded,
+    Footage,
+    Generation,
+    GenerationRequest,
+    GpuMemory,
+    OnFrames,
+    OnStep,
+    Order,
+    unheard,
+)
 from ourvidz_worker.runtime.progress import Silent
 from ourvidz_worker.settings import Settings
 from tests.bench.peers.line import noop, redis_url
-from tests.support.embedded import JOB_TYPES
 from tests.support.commands import PAYLOADS
+from tests.support.embedded import JOB_TYPES
 
 FAMILY: Final = "sdxl"
 QUEUE = "sdxl_queue"
@@ -64,7 +75,7 @@ class NoOpEngine:
         frames = np.broadcast_to(np.uint8(0), (job.num_images, job.height, job.width, 3))
         return Generation(frames, {})
 
-    def generate_together(self, orders: list[Order]) -> list[Generation | BaseException]:
+    def generate_together(self, orders: Sequence[Order]) -> list[Generation | BaseException]:
         return [self.generate(order.request, order.on_step) for order in orders]
 
     def memory(self) -> GpuMemory | None:
@@ -114,7 +125,7 @@ def payload(now: float) -> dict[str, Any]:
 async def _work(settings: Settings) -> None:
     with tempfile.TemporaryDirectory(prefix="dispatch-") as folder:
         engines = Engines(NoOpEngine(), CopyingEncoder(Path(folder)))
-        wiring.assemble = lambda *_given, **_named: engines  # type: ignore[assignment]
+        setattr(wiring, "assemble", lambda *_given, **_named: engines)  # noqa: B010 - the one part that is not ours here
         built = wiring.build_worker(FAMILY, settings, owner=new_owner(), announcer=Silent())
         try:
             await built.worker.run()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+from aiohttp import ClientError
 from upstash_redis.asyncio import Redis
 from upstash_redis.errors import UpstashError
 from upstash_redis.http import AsyncHttpClient
 
+from ourvidz_worker.backend.exchange import Answer, Exchange
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
 
@@ -30,19 +31,18 @@ class UpstashClient(Redis):
     def __init__(self, *, url: str, token: str, timeout_seconds: float) -> None:
         # A blind retry of a claim whose answer was lost would take a second job.
         super().__init__(url, token, rest_encoding="base64", rest_retries=0, allow_telemetry=False)
+        self._headers["Content-Type"] = "application/json"
         self._http = _Transport(timeout_seconds, self._update_sync_token)
         self._secret = token
-        self._timeout = timeout_seconds
 
     async def execute(self, command: list[Any]) -> Any:
         try:
-            async with asyncio.timeout(self._timeout):
-                return await super().execute(command)
+            return await super().execute(command)
         except UpstashError as error:
             raise self._refusal(str(error)) from error
-        except httpx.HTTPStatusError as error:
-            raise self._refused_status(error.response.status_code) from error
-        except (TimeoutError, httpx.HTTPError) as error:
+        except _StatusRefused as error:
+            raise self._refused_status(error.status) from error
+        except (TimeoutError, ClientError) as error:
             reason = str(error) or type(error).__name__
             raise BackendUnavailable(f"Redis did not answer: {quoted(reason, self._secret)}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -71,26 +71,50 @@ class UpstashClient(Redis):
         )
 
 
+class _StatusRefused(Exception):
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
 class _Transport(AsyncHttpClient):
     """The library's transport has no timeouts, drops the HTTP status and stumbles over invalid UTF-8."""
 
     def __init__(self, timeout_seconds: float, sync_token_cb: Callable[[str], None]) -> None:
-        super().__init__(encoding=None, retries=0, retry_interval=0, sync_token_cb=sync_token_cb)
-        self._client.timeout = httpx.Timeout(timeout_seconds)
-        self._client.event_hooks = {"response": [_check_status]}
+        self._timeout_seconds = timeout_seconds
+        self._update_sync_token = sync_token_cb
+        self._exchange = Exchange()
 
-    async def execute(self, *args: Any, **kwargs: Any) -> Any:
-        return _decoded(await super().execute(*args, **kwargs))
+    async def execute(
+        self,
+        url: str,
+        headers: dict[str, str],
+        command: list[Any],
+        from_pipeline: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:
+        assert not from_pipeline, "a pipeline is billed for each of its commands, like commands sent alone"
+        body = json.dumps(command).encode()
+        answer = await self._exchange.post(url, body, headers, seconds=self._timeout_seconds)
+        _check_status(answer)
+        if sync_token := answer.headers.get("Upstash-Sync-Token"):
+            self._update_sync_token(sync_token)
+        document = json.loads(answer.body)
+        if error := document.get("error"):
+            raise UpstashError(error)
+        return _decoded(document["result"])
+
+    async def close(self) -> None:
+        await self._exchange.close()
 
 
-async def _check_status(response: httpx.Response) -> None:
-    status = response.status_code
+def _check_status(answer: Answer) -> None:
+    status = answer.status
     if status == 429:  # too many at once, unless the body says that the plan is used up
-        text = (await response.aread()).decode(errors="replace")
+        text = answer.body.decode(errors="replace")
         if any(sign in text for sign in _QUOTA):
             return
     if status in (401, 408, 425, 429) or status >= 500:
-        response.raise_for_status()
+        raise _StatusRefused(status)
 
 
 def _decoded(result: Any) -> Any:

@@ -11,7 +11,7 @@ app.conf.task_default_queue = QUEUE
 app.conf.broker_connection_retry_on_startup = True
 
 
-@app.task(name="task")
+@app.task(name="task")  # type: ignore[untyped-decorator]
 def task(queued_at: float) -> None:
     noop(queued_at)
 

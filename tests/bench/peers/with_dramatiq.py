@@ -11,7 +11,7 @@ broker = RedisBroker(url=redis_url())
 dramatiq.set_broker(broker)
 
 
-@dramatiq.actor(queue_name=QUEUE)
+@dramatiq.actor(queue_name=QUEUE)  # type: ignore[untyped-decorator]
 def task(queued_at: float) -> None:
     noop(queued_at)
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from ourvidz_worker.contract.job import Reference, ReferenceRole
+from ourvidz_worker.engines.assembly import Engines
+from ourvidz_worker.engines.deferred import DeferredEngine
 from ourvidz_worker.engines.fitting import Fit
 from ourvidz_worker.engines.sdxl.adapters import Adapters
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
@@ -20,6 +22,14 @@ from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 MakeRequest = Callable[..., GenerationRequest]
 
 ADAPTERS = ("image_encoder", "ip_adapter", "ip_adapter_face", "controlnet")
+
+
+def sdxl_engine(engines: Engines) -> SdxlEngine:
+    """The loaded engine itself."""
+    engines.engine.load()
+    engine = engines.engine.itself() if isinstance(engines.engine, DeferredEngine) else engines.engine
+    assert isinstance(engine, SdxlEngine)
+    return engine
 
 
 def ignore_steps(done: int, total: int) -> None: ...

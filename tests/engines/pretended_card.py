@@ -19,7 +19,7 @@ READS = {
 }
 
 
-class PretendedCard(TorchDispatchMode):
+class PretendedCard(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows the tensors that a card would hold: those put there, and all that is computed with one of them.
 
     The `model` lives there, and so does all that it is called with and makes. `waits` names what makes the host wait:
@@ -28,7 +28,7 @@ class PretendedCard(TorchDispatchMode):
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._held: MutableMapping[torch.Tensor, bool] = WeakTensorKeyDictionary()
         self._in_model = False
         self.waits: list[str] = []
@@ -39,11 +39,11 @@ class PretendedCard(TorchDispatchMode):
             self._model.register_forward_pre_hook(self._enter, with_kwargs=True),
             self._model.register_forward_hook(self._leave),
         ]
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
-    def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
         for hook in self._hooks:
             hook.remove()
 

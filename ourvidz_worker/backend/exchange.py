@@ -1,4 +1,4 @@
-"""Requests and whole answers over HTTP connections that are kept, at a fraction of what they cost httpx.
+"""Requests and whole answers over kept HTTP connections, for a fraction of the processor time of httpx.
 
 httpx and its h11 read HTTP in Python; aiohttp reads it in C. For the small requests that every job makes that is most
 of what a job costs the processor (`scripts/bench/dispatch`).
@@ -13,10 +13,22 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import httpx
+from yarl import URL
 
 from ourvidz_worker.backend.trust import trusted
 
 _LARGE = 256 * 1024
+_KINDS: Mapping[type[Exception], type[httpx.TransportError]] = {
+    aiohttp.ConnectionTimeoutError: httpx.ConnectTimeout,
+    TimeoutError: httpx.ReadTimeout,
+    aiohttp.ClientProxyConnectionError: httpx.ProxyError,
+    aiohttp.ClientHttpProxyError: httpx.ProxyError,
+    aiohttp.ClientConnectorError: httpx.ConnectError,
+    aiohttp.ClientOSError: httpx.ReadError,
+    aiohttp.ClientError: httpx.RemoteProtocolError,
+}
+"""What httpx calls an error of aiohttp; the first kind that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +51,63 @@ class Exchange:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
         """Raises `TimeoutError` when the whole answer is not there within `seconds`, and `aiohttp.ClientError`."""
-        session = self._session = self._session or _open(url)
         limit = aiohttp.ClientTimeout(total=seconds)
-        data = body if len(body) < _LARGE else BytesIO(body)  # in pieces, between which others get their turn
-        async with session.post(url, data=data, headers=headers, timeout=limit, allow_redirects=False) as answer:
+        async with self.session(url).post(
+            url, data=_in_pieces(body), headers=headers, timeout=limit, allow_redirects=False
+        ) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
+
+    def session(self, url: str) -> aiohttp.ClientSession:
+        """What holds the connections, for whoever asks for more than `post` knows."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=trusted()),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # aiohttp itself would read the environment again for each request, in another thread.
+                proxy=_proxy(url),
+            )
+        return self._session
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
 
-def _open(url: str) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=trusted()),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        # aiohttp itself would read the environment again for each request, in another thread.
-        proxy=_proxy(url),
-    )
+class ExchangeTransport(httpx.AsyncBaseTransport):
+    """What stands under an httpx client of one server whose answers are small: they are read whole.
+
+    The limits of `httpx.Timeout` hold for connecting and reading; raises httpx's errors.
+    """
+
+    def __init__(self) -> None:
+        self._exchange = Exchange()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body, url = await request.aread(), str(request.url)
+        timeout = request.extensions.get("timeout", {})
+        limit = aiohttp.ClientTimeout(sock_connect=timeout.get("connect"), sock_read=timeout.get("read"))
+        try:
+            async with self._exchange.session(url).request(
+                request.method,
+                URL(url, encoded=True),
+                data=_in_pieces(body) if body else None,
+                headers=request.headers.multi_items(),
+                timeout=limit,
+                allow_redirects=False,
+                auto_decompress=False,  # httpx does
+            ) as answer:
+                return httpx.Response(answer.status, headers=answer.raw_headers, content=await answer.read())
+        except (TimeoutError, aiohttp.ClientError) as error:
+            kind = next(kind for known, kind in _KINDS.items() if isinstance(error, known))
+            raise kind(str(error) or type(error).__name__, request=request) from error
+
+    async def aclose(self) -> None:
+        await self._exchange.close()
+
+
+def _in_pieces(body: bytes) -> bytes | BytesIO:
+    """A large body goes out in pieces, between which others get their turn."""
+    return body if len(body) < _LARGE else BytesIO(body)
 
 
 def _proxy(url: str) -> str | None:

@@ -25,6 +25,9 @@ from ourvidz_worker.errors import (
 )
 from tests.backend.pauses import Pauses
 
+# Whatever transport stands under a client.
+pytestmark = pytest.mark.respx(using="httpx", assert_all_called=False)
+
 URL = "https://project.example"
 ENDPOINT = f"{URL}/functions/v1/job-callback"
 KEY = "a-very-secret-service-key"

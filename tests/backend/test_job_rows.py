@@ -12,6 +12,9 @@ import respx
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.errors import BackendUnavailable, ConfigurationError
 
+# Whatever transport stands under a client.
+pytestmark = pytest.mark.respx(using="httpx", assert_all_called=False)
+
 URL = "https://project.example"
 ENDPOINT = f"{URL}/rest/v1/jobs"
 KEY = "a-very-secret-service-key"

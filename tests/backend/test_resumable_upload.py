@@ -18,6 +18,9 @@ from ourvidz_worker.errors import BackendRefused, BackendUnavailable, Configurat
 from ourvidz_worker.ports import Asset
 from tests.backend.pauses import Pauses
 
+# Whatever transport stands under a client.
+pytestmark = pytest.mark.respx(using="httpx", assert_all_called=False)
+
 URL = "https://project.example"
 ENDPOINT = f"{URL}/storage/v1/upload/resumable"
 KEY = "a-very-secret-service-key"

@@ -19,6 +19,9 @@ from ourvidz_worker.errors import BackendRefused, BackendUnavailable, Configurat
 from ourvidz_worker.ports import Asset, BucketLimit
 from tests.backend.pauses import Pauses
 
+# Whatever transport stands under a client.
+pytestmark = pytest.mark.respx(using="httpx", assert_all_called=False)
+
 URL = "https://project.example"
 KEY = "a-very-secret-service-key"
 BUCKETS = {

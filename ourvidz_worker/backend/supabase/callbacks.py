@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
+from ourvidz_worker.backend.exchange import ExchangeTransport
 from ourvidz_worker.backend.retrying import Patience, Sleep, retrying
-from ourvidz_worker.backend.trust import trusted
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.contract.callback import (
     SIGNATURE_HEADER,
@@ -90,7 +90,7 @@ class CallbackReporter:
         self._patience = patience or CallbackPatience()
         self._sleep = sleep
         self._http = httpx.AsyncClient(
-            verify=trusted(),
+            transport=ExchangeTransport(),
             timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
             headers={"apikey": service_key, "Authorization": f"Bearer {service_key}"},
         )

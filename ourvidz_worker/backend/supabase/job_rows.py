@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from ourvidz_worker.backend.trust import trusted
+from ourvidz_worker.backend.exchange import ExchangeTransport
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.errors import BackendUnavailable, ConfigurationError, WorkerError
 
@@ -23,7 +23,7 @@ class SupabaseJobRows:
         self._service_key = service_key
         self._timeout_seconds = timeout_seconds
         self._http = httpx.AsyncClient(
-            verify=trusted(),
+            transport=ExchangeTransport(),
             timeout=timeout_seconds,
             headers={"apikey": service_key, "Authorization": f"Bearer {service_key}"},
         )

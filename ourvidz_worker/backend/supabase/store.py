@@ -11,11 +11,11 @@ import httpx
 from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
 
+from ourvidz_worker.backend.exchange import ExchangeTransport
 from ourvidz_worker.backend.retrying import Sleep, retrying
 from ourvidz_worker.backend.supabase.bucket_limits import BucketLimits
 from ourvidz_worker.backend.supabase.resumable_upload import ResumableUpload
 from ourvidz_worker.backend.supabase.storage_errors import Target
-from ourvidz_worker.backend.trust import trusted
 from ourvidz_worker.contract.catalogue import Bucket
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable
 from ourvidz_worker.ports import Asset, BucketLimit
@@ -47,7 +47,7 @@ class SupabaseStore:
         self._retry_seconds = retry_seconds
         self._sleep = sleep
         self._http = httpx.AsyncClient(
-            verify=trusted(),
+            transport=ExchangeTransport(),
             timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
             headers={"apikey": service_key, "Authorization": f"Bearer {service_key}"},
         )

@@ -19,11 +19,16 @@ from PIL import Image
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnFrames, OnStep, Order, unheard
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ourvidz_worker.ports import Pixels
+
+    Levels = NDArray[np.float32]
 
 DECODING = 0.05  # of a clip's time on the card; models.md has 1.5 s of 30
 DECODED_AT_ONCE = 4  # frames behind one of WAN's latent frames
 GRAIN = 1.5  # grey values; makes about 1.5 MB of a PNG of 1024 x 1024
+DANCING_GRAIN = 3.3  # makes about 1.4 MB of 81 frames of 480 x 832
 
 
 class SimulatedCard:
@@ -83,24 +88,38 @@ def _size(request: GenerationRequest) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=2)
 def _stills(count: int, width: int, height: int) -> Pixels:
-    return np.stack([_picture(seed, width, height) for seed in range(count)])
+    return np.stack(
+        [_grained(_scene(seed, width, height), _grain(seed, width, height, GRAIN)) for seed in range(count)]
+    )
 
 
 @lru_cache(maxsize=1)
 def _clip(count: int, width: int, height: int) -> Pixels:
-    """A camera that pans over a picture, two pixels for each frame."""
-    scene = _picture(0, width + 2 * count, height)
-    return np.stack([scene[:, 2 * index : 2 * index + width] for index in range(count)])
+    """A camera that pans over a scene, two pixels for each frame; the grain dances."""
+    scene, grain = _scene(0, width + 2 * count, height), _grain(0, width, height, DANCING_GRAIN)
+    dice = np.random.default_rng(0)
+    frames = (
+        _grained(scene[:, 2 * index : 2 * index + width], np.roll(grain, dice.integers(0, (height, width)), (0, 1)))
+        for index in range(count)
+    )
+    return np.stack(list(frames))
 
 
-def _picture(seed: int, width: int, height: int) -> Pixels:
-    """Colours that change over the whole picture and within a few pixels, under the grain of a photograph."""
+def _scene(seed: int, width: int, height: int) -> Levels:
+    """Colours that change over the whole picture and within a few pixels."""
     dice = np.random.default_rng(seed)
     levels = np.full((height, width, 3), 128, np.float32)
     for cells, contrast in ((4, 60), (16, 40), (64, 15)):
         coarse = Image.fromarray(dice.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
         smooth = coarse.resize((width, height), Image.Resampling.BICUBIC)
         levels += (np.asarray(smooth, np.float32) / 127.5 - 1) * contrast
-    levels += dice.normal(0, GRAIN, levels.shape).astype(np.float32)
-    pixels: Pixels = levels.clip(0, 255).astype(np.uint8)
+    return levels
+
+
+def _grain(seed: int, width: int, height: int, strength: float) -> Levels:
+    return np.random.default_rng(seed).normal(0, strength, (height, width, 3)).astype(np.float32)
+
+
+def _grained(scene: Levels, grain: Levels) -> Pixels:
+    pixels: Pixels = (scene + grain).clip(0, 255).astype(np.uint8)
     return pixels

@@ -19,9 +19,10 @@ import torch
 
 from ourvidz_worker.contract.catalogue import JobType, parse_catalogue
 from ourvidz_worker.contract.job import Job
+from ourvidz_worker.engines.compilation import CompiledBlocks
 from ourvidz_worker.engines.devices import GB
-from ourvidz_worker.engines.pipelines import numpy_conversions_quiet
-from ourvidz_worker.engines.sdxl.engine import SdxlEngine
+from ourvidz_worker.engines.quiet import numpy_conversions_quiet
+from ourvidz_worker.engines.sdxl.engine import LoadedSdxl, SdxlEngine
 from ourvidz_worker.engines.tiny import models as tiny
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, SdxlModel, WanModel, parse_models
 from ourvidz_worker.engines.volume.tiers import build_tier
@@ -49,17 +50,18 @@ class Drawn:
 
 @dataclass(slots=True)
 class Contender:
-    """`before` is done ahead of each generation, outside the measured time."""
+    """`before` is done ahead of each generation, outside the measured time.
+
+    `settle` waits for what an engine does when its result is handed over: compiling.
+    """
 
     name: str
     pipe: Any
     draw: Callable[[GenerationRequest], Drawn]
     clock: StageClock
     before: Callable[[], None] = lambda: None
+    settle: Callable[[], None] = lambda: None
     engine: Engine | None = None
-
-    def settle(self) -> None:
-        """Wait for what the engine does after it has handed over a result, like compiling."""
 
     @property
     def held_bytes(self) -> int:
@@ -95,12 +97,15 @@ class Studio:
         model = replace(model, tier=build_tier(name, self.tiers[family]), **changes)
         pipe = self._pipe(model)
         engine = _engine(model, pipe)
+        engine.load()
 
         def draw(request: GenerationRequest) -> Drawn:
             generation = engine.generate(request, _unheard)
             return Drawn(generation.details, generation.frames)
 
-        return Contender(name, pipe, draw, StageClock(self.device, stages_of(pipe)), engine=engine)
+        return Contender(
+            name, pipe, draw, StageClock(self.device, stages_of(pipe)), settle=_blocks(engine).finish, engine=engine
+        )
 
     def request(self, job_type: str, number: int, **changes: Any) -> GenerationRequest:
         """A job like a user's, with a prompt and a seed of its own for each `number`."""
@@ -179,12 +184,17 @@ class HostCopy:
         synchronise(self._device)
 
 
-def _engine(model: SdxlModel | WanModel, pipe: Any) -> Engine:
+def _engine(model: SdxlModel | WanModel, pipe: Any) -> SdxlEngine | WanEngine:
     nowhere = Path("nowhere")
     if isinstance(model, SdxlModel):
         bare = replace(model, image_encoder=None, ip_adapter=None, ip_adapter_face=None, controlnet=None)
         return SdxlEngine(bare, nowhere, lambda: None, load=lambda: pipe)
     return WanEngine(replace(model, vace=None), nowhere, lambda: None, NEGATIVE["wan"], load=lambda: pipe)
+
+
+def _blocks(engine: SdxlEngine | WanEngine) -> CompiledBlocks:
+    loaded = engine._ready()
+    return loaded.tuning.blocks if isinstance(loaded, LoadedSdxl) else loaded.denoiser.blocks
 
 
 def _drawn_plainly(pipe: Any, request: GenerationRequest) -> Drawn:

@@ -128,8 +128,8 @@ def _gpu(report: Report) -> Iterator[str]:
             others.append({"case": name, **{key: _shown(value) for key, value in case.items() if key != "at"}})
     if rows:
         yield table(rows)
-    for other in others:
-        yield table([other])
+    for columns in dict.fromkeys(tuple(other) for other in others):
+        yield table([other for other in others if tuple(other) == columns])
     if report["left out"]:
         yield (
             "Left out for want of time: "
@@ -149,7 +149,7 @@ def _gpu_row(case: Mapping[str, Any], name: str, figures: Mapping[str, Any]) -> 
     gain = case["faster than exact"].get(name)
     return {
         "seconds": _shown(figures["seconds"]),
-        "per image": figures["seconds"]["median"] / case["images"],
+        "per image": figures["seconds_per_image"],
         **{f"{job_type}, computed": seconds for job_type, seconds in computed.items()},
         **{stage: stages[stage] for stage in ("text", "denoise", "decode", "rest", "reload") if stages.get(stage)},
         "peak GB": figures["peak_gb"],
@@ -203,7 +203,7 @@ _RUN = "Run `scripts/bench/{0}` on a quiet machine, then `scripts/bench/table`."
 BENCHMARKS: Mapping[str, Benchmark] = {
     "dispatch": Benchmark(_sections_of("contender", "contenders", "verdict"), _RUN.format("dispatch")),
     "duty": Benchmark(_rows_of("rows"), _RUN.format("duty")),
-    "scale": Benchmark(_rows_of("workers", "lengths", "claims", "idle"), _RUN.format("scale")),
+    "scale": Benchmark(_rows_of("workers", "lengths", "claims", "idle", "ratios"), _RUN.format("scale")),
     "commands": Benchmark(_sections_of("commands"), _RUN.format("commands")),
     "enhancement": Benchmark(_sections_of("seconds"), _RUN.format("enhancement")),
     "policy": Benchmark(_policy, _RUN.format("policy")),

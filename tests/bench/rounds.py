@@ -17,7 +17,6 @@ from tests.bench.contenders import Contender, gigabytes
 from tests.bench.stage_clock import Stage
 
 MakeRequest = Callable[[int], GenerationRequest]
-MOST_WARM_UPS = 5
 SETTLED = 0.9  # a run that takes more of the fastest one's time than this is not getting faster any more
 OUT_OF_MEMORY = "out of memory"
 
@@ -40,6 +39,19 @@ class Budget:
 
 class TooLate(Exception):
     """What would be measured does not fit into the time that is left; the message says how much is missing."""
+
+
+def require_time(budget: Budget, needed: float) -> None:
+    if needed > budget.left:
+        raise TooLate(f"needs about {needed:.0f} s, and {max(budget.left, 0):.0f} s were left for it")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The seconds that a contender's run, and what warms it up, may take."""
+
+    run: float
+    warm_up: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +89,35 @@ def compare(
     device: torch.device,
     budget: Budget,
     rounds: int,
-    expected_seconds: float,
+    most_warm_ups: int,
+    expected: Expected,
     make_warm_up: MakeRequest | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Figures of each contender by its name; whoever runs out of memory says so and leaves the others to go on.
 
-    `expected_seconds` is what one run may take before anything was measured. Raises `TooLate`.
+    Raises `TooLate`.
     """
-    needed = expected_seconds * len(contenders) * 2
-    if needed > budget.left:
-        raise TooLate(f"needs about {needed:.0f} s, and {max(budget.left, 0):.0f} s were left for it")
+    require_time(budget, (expected.run + expected.warm_up) * len(contenders))
     figures: dict[str, dict[str, Any]] = {}
     racing = list(contenders)
     for contender in contenders:
         try:
-            figures[contender.name] = {"warm_up_seconds": _warmed_up(contender, make_warm_up or make_request, device)}
+            figures[contender.name] = _warmed_up(contender, make_warm_up or make_request, device, most_warm_ups)
         except (torch.OutOfMemoryError, OutOfMemory):
             figures[contender.name] = {"failed": OUT_OF_MEMORY}
             racing.remove(contender)
-            _forget()
+            free_card()
     runs: dict[str, list[Run]] = {contender.name: [] for contender in racing}
     for number in range(rounds):
-        begun = time.monotonic()
+        before = budget.left
         for contender in _in_turn(racing, number):
             try:
                 runs[contender.name].append(one_run(contender, make_request(number + 1), device))
             except (torch.OutOfMemoryError, OutOfMemory):
                 figures[contender.name] = {"failed": OUT_OF_MEMORY}
                 racing.remove(contender)
-                _forget()
-        if time.monotonic() - begun > budget.left:
+                free_card()
+        if before - budget.left > budget.left:
             break
     for contender in racing:
         figures[contender.name] |= _summary(runs[contender.name], make_request(1), contender)
@@ -139,15 +150,22 @@ def _in_turn(contenders: Sequence[Contender], number: int) -> list[Contender]:
     return [*contenders[first:], *contenders[:first]]
 
 
-def _warmed_up(contender: Contender, make_request: MakeRequest, device: torch.device) -> list[float]:
-    """Compilation, choice of kernels and allocation are over when a run is no faster than the one before."""
+def _warmed_up(contender: Contender, make_request: MakeRequest, device: torch.device, most: int) -> dict[str, Any]:
+    """The choice of kernels and allocation are over when a run is no faster than the one before.
+
+    An engine's first run finds nothing compiled, and what it leaves to be compiled is waited for and told apart.
+    """
     seconds: list[float] = []
-    while len(seconds) < MOST_WARM_UPS:
+    compiling = 0.0
+    while len(seconds) < most:
         seconds.append(rounded(one_run(contender, make_request(0), device).seconds))
+        begun = time.monotonic()
         contender.settle()
-        if device.type != "cuda" or (len(seconds) > 1 and seconds[-1] > SETTLED * min(seconds[:-1])):
+        compiling += time.monotonic() - begun
+        *before, last = seconds
+        if (before or contender.engine is None) and last > SETTLED * min(before, default=0.0):
             break
-    return seconds
+    return {"warm_up_seconds": seconds, "compile_seconds": rounded(compiling)}
 
 
 def _summary(runs: Sequence[Run], request: GenerationRequest, contender: Contender) -> dict[str, Any]:
@@ -156,6 +174,7 @@ def _summary(runs: Sequence[Run], request: GenerationRequest, contender: Contend
     return {
         "seconds": spread([run.seconds for run in runs]),
         "stages": stages,
+        "seconds_per_image": rounded(statistics.median(run.seconds for run in runs) / request.job.num_images),
         "step_seconds": rounded(stages["denoise"] / request.job.num_inference_steps),
         "denoiser_calls": runs[-1].calls["denoise"],
         "peak_gb": max(peaks, default=None),
@@ -166,7 +185,7 @@ def _summary(runs: Sequence[Run], request: GenerationRequest, contender: Contend
     }
 
 
-def _forget() -> None:
-    gc.collect()
+def free_card() -> None:
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()

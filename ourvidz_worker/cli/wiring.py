@@ -39,6 +39,7 @@ from ourvidz_worker.runtime.studio import Studio
 from ourvidz_worker.runtime.worker import Worker
 from ourvidz_worker.settings import Settings
 
+REMEMBERED_TEXTS = 64
 REFERENCE_PATIENCE = (
     15.0  # seconds a job waits for a reference that cannot be reached, before the card is idle too long
 )
@@ -61,7 +62,7 @@ def read_configuration(files: ConfigFiles) -> Configuration:
             catalogue=read_catalogue(files),
             models=read_models(files),
             prompts=files.texts("prompts"),
-            policy=TextPolicy.parse(list(files.texts("policy").values())),
+            policy=TextPolicy.parse(list(files.texts("policy").values()), remembered=REMEMBERED_TEXTS),
         )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ourvidz_worker.errors import ContentRefused
+from ourvidz_worker.runtime.policy import TextPolicy
 from tests.policy import corpus
 from tests.policy.corpus import policy, refuses
 from tests.policy.disguises import DISGUISES, TERMS
@@ -29,6 +30,21 @@ EXCUSES = [
     "15 year old whisky",
 ]
 HARMLESS_TO_STACK = [name for name in DISGUISES if name.startswith(("case.", "marks.", "hidden.soft", "around."))]
+
+
+def test_a_policy_that_remembers_decides_as_at_first_sight() -> None:
+    remembering = TextPolicy(policy()._rules, remembered=2)
+
+    def decides(prompt: str, *, adult_capable: bool) -> bool:
+        try:
+            remembering.check(prompt, adult_capable=adult_capable)
+        except ContentRefused:
+            return True
+        return False
+
+    for prompt in (*EXCUSES, "nude child", *reversed(EXCUSES), "nude child", "nude child", "a child in a park"):
+        for adult_capable in (True, False, True):
+            assert decides(prompt, adult_capable=adult_capable) == refuses(prompt, adult_capable=adult_capable)
 
 
 def test_the_refusal_repeats_nothing_of_the_prompt() -> None:

@@ -17,6 +17,8 @@ import re
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ourvidz_worker.collections_off import without_collections
@@ -51,21 +53,25 @@ class _Verdict:
 
 
 class TextPolicy:
-    """The `ContentPolicy` that reads. Pure but for the year, by which "born in" is an age; it accepts all pictures."""
+    """The `ContentPolicy` that reads. Pure but for the year, by which "born in" is an age; it accepts all pictures.
 
-    def __init__(self, rules: Rules) -> None:
+    What the last `remembered` texts say is not read again: the product sends one negative prompt with nearly every job.
+    """
+
+    def __init__(self, rules: Rules, *, remembered: int = 0) -> None:
         self._rules = rules
+        self._read = lru_cache(remembered)(self._read_in)
         self._ages = Ages(rules)
         self._vocabulary = rules.vocabulary()
 
     @classmethod
-    def parse(cls, texts: Sequence[str]) -> TextPolicy:
+    def parse(cls, texts: Sequence[str], *, remembered: int = 0) -> TextPolicy:
         """Build the policy from the texts of its TOML files.
 
         Raises `ValueError` naming the table and key that is unknown, malformed or missing.
         """
         with without_collections():
-            return cls(Rules.parse(texts))
+            return cls(Rules.parse(texts), remembered=remembered)
 
     def check(self, prompt: str, *, adult_capable: bool) -> None:
         """Raise `ContentRefused` if no model, or no adult-capable one, may see the prompt.
@@ -97,9 +103,12 @@ class TextPolicy:
     def check_pictures(self, pictures: Pixels, *, adult_capable: bool) -> None:
         """Words are all that this policy judges."""
 
-    def _verdicts(self, text: str) -> list[_Verdict]:
+    def _verdicts(self, text: str) -> tuple[_Verdict, ...]:
+        return self._read(text, datetime.now(tz=UTC).year)
+
+    def _read_in(self, text: str, _year: int) -> tuple[_Verdict, ...]:
         excusing = not _BELOW_ONE.search(text)
-        return [self._judge(words, excusing=excusing) for words in self._readings(text)]
+        return tuple(self._judge(words, excusing=excusing) for words in self._readings(text))
 
     def _readings(self, text: str) -> Iterator[list[Word]]:
         for version in versions(text):

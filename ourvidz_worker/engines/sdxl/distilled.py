@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
 from safetensors.torch import load_file
 
+from ourvidz_worker.engines.lora import fuse_lora
 from ourvidz_worker.errors import ConfigurationError
 
 PREFIX = "unet."
-_HALF = re.compile(r"(?P<layer>.+)\.lora_(?P<half>[AB])\.weight")
 
 
 def fuse_distilled_lora(pipe: StableDiffusionXLPipeline, path: Path) -> None:
@@ -37,23 +36,18 @@ def fuse_distilled_lora(pipe: StableDiffusionXLPipeline, path: Path) -> None:
         ) from error
 
 
-@torch.no_grad()
 def _fuse(unet: UNet2DConditionModel, weights: Mapping[str, torch.Tensor], alphas: Mapping[str, Any]) -> None:
     if elsewhere := next((name for name in weights if not name.startswith(PREFIX)), None):
         raise ValueError(f"it changes {elsewhere.partition('.')[0]}, too")
     known = {name.removeprefix(PREFIX): weight for name, weight in weights.items()}
     if not any("lora_A" in name for name in known):
         known = convert_unet_state_dict_to_peft(known)
-    halves: dict[str, dict[str, torch.Tensor]] = {}
-    for name, weight in known.items():
-        match = _HALF.fullmatch(name)
-        if match is None:
-            raise ValueError(f"{name} is unknown")
-        halves.setdefault(match["layer"], {})[match["half"]] = weight
-    layers = {layer: unet.get_submodule(layer) for layer in halves}  # all are looked for before one is changed
-    for layer, half in halves.items():
-        down, up = half["A"], half["B"]
-        scale = float(alphas.get(f"{PREFIX}{layer}.alpha", down.shape[0])) / down.shape[0]
-        weight = layers[layer].weight
-        difference = up.float().flatten(1) @ down.float().flatten(1)
-        weight += (scale * difference).view(weight.shape).to(weight.device, weight.dtype)
+    fuse_lora(unet, known, _by_layer(alphas))
+
+
+def _by_layer(alphas: Mapping[str, Any]) -> dict[str, Any]:
+    """Diffusers names some after their layer, and some after the layer's first weight by an older name."""
+    named = {name.removeprefix(PREFIX).removesuffix(".alpha"): alpha for name, alpha in alphas.items()}
+    return {
+        name.removesuffix(".lora_A.weight"): alpha for name, alpha in convert_unet_state_dict_to_peft(named).items()
+    }

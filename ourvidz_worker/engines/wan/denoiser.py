@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,14 +16,20 @@ from ourvidz_worker.engines.drawing import AfterStep
 from ourvidz_worker.engines.guidance import GuidanceCut, guidance_cut
 from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.volume.model_config import WanModel
+from ourvidz_worker.engines.wan.distilled import fuse_distilled_lora
 from ourvidz_worker.engines.wan.first_block_cache import FirstBlockCache
 
 
 class Denoiser:
-    """Runs pipelines on one transformer, on which it leaves its mark."""
+    """Runs pipelines on one transformer, on which it leaves its mark.
 
-    def __init__(self, transformer: Any, model: WanModel) -> None:
+    Raises `ConfigurationError` over the tier's weights.
+    """
+
+    def __init__(self, transformer: Any, model: WanModel, models_dir: Path) -> None:
         self._tier = tier = model.tier
+        if tier.distilled_lora is not None:
+            fuse_distilled_lora(transformer, models_dir / tier.distilled_lora)
         self._attention = set_attention(transformer, tier.attention or model.attention, transformer.device)
         self._cut: GuidanceCut | None = None
         self._cache = None

@@ -65,6 +65,7 @@ class WanEngine:
         load: Callable[[], WanPipeline] | None = None,
     ) -> None:
         self._model = model
+        self._models_dir = models_dir
         self._prepare_weights = prepare_weights
         self._negative_prompt = negative_prompt
         self._fit: Fit = fit
@@ -173,7 +174,7 @@ class WanEngine:
             pipe = self._load()
             with classified_errors("WAN"):
                 vae = DecodingVae(pipe.vae, decoding_dtype(pipe.vae, dtype_named(self._model.vae_decode_dtype)))
-                denoiser = Denoiser(pipe.transformer, self._model)
+                denoiser = Denoiser(pipe.transformer, self._model, self._models_dir)
             texts = EmbeddingCache(partial(encode_text, pipe))
             self._loaded = LoadedWan(pipe, video_to_video(pipe), denoiser, vae, texts)
         return self._loaded

@@ -32,6 +32,6 @@ def flow_scheduler(solver: str, flow_shift: float) -> Any:
 class _Euler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]  # diffusers ships no types
     """The library's solver with its noise levels on the CPU, where the pipeline reads one in every step."""
 
-    def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
+    def set_timesteps(self, *args: Any, device: Any = None, **kwargs: Any) -> None:
         super().set_timesteps(*args, **kwargs)
-        self.sigmas: torch.Tensor = self.sigmas.cpu()
+        self.timesteps: torch.Tensor = self.timesteps.to(device)

@@ -51,7 +51,7 @@ class VaceStore:
         """Raises `AdapterUnusable` for weights that are no VACE model, and `OutOfMemory`."""
         if self._vace is None:
             transformer = load_vace(self._model, self._models_dir)
-            self._vace = Vace(vace_pipeline(plain, transformer), Denoiser(transformer, self._model))
+            self._vace = Vace(vace_pipeline(plain, transformer), Denoiser(transformer, self._model, self._models_dir))
         return self._vace
 
     def evict_idle(self) -> list[str]:

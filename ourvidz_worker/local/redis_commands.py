@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fakeredis import FakeAsyncRedis, FakeServer
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -30,8 +30,9 @@ class RedisCommands:
     def __init__(self, url: str | None = None) -> None:
         # A retry inside the client would pop a second element when only the answer of the first was lost.
         once = Retry(NoBackoff(), 0)
+        # More requests at once than connections wait for one.
         self._redis: Redis = (
-            Redis.from_url(url, protocol=2, retry=once)
+            Redis.from_pool(BlockingConnectionPool.from_url(url, protocol=2, retry=once))
             if url
             else FakeAsyncRedis(server=FakeServer(), protocol=2, retry=once)
         )

@@ -243,7 +243,7 @@ async def _idle(rig: Rig, workers: int, arguments: argparse.Namespace, dice: ran
             waits.append(doings.begun[job_id] - queued_at)
         await _until(lambda: doings.done == arguments.pickups)
         after = await rig.cost(doings)
-    looks = (after.commands - before.commands)["LLEN"]
+    looks = (after.commands - before.commands)["LLEN"] - arguments.pickups  # one comes at once after each job
     return {
         "workers": workers,
         "waiting": 0,
@@ -307,8 +307,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = asyncio.run(measure(arguments))
     figures = {
         "settings": {"rate": arguments.rate, "poll_seconds": arguments.poll, "longest_wait_seconds": LONGEST_WAIT},
-        "ratio_by_workers": ratios(figures["workers"], "workers"),
-        "ratio_by_length": ratios(figures["lengths"], "waiting"),
+        "ratios": [ratios(figures["workers"], "workers"), ratios(figures["lengths"], "waiting")],
         **figures,
     }
     write_report("scale", figures, command=shlex.join([COMMAND, *words]), folder=arguments.reports)
@@ -318,15 +317,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show(figures: Mapping[str, Any], console: Console) -> None:
-    for name in ("workers", "lengths", "claims", "idle"):
+    for name in ("workers", "lengths", "claims", "idle", "ratios"):
         rows = figures[name]
         columns = [column for column in rows[0] if column != "commands"]
         table = Table(*(column.replace("_", " ") for column in columns), title=name, box=None)
         for row in rows:
             table.add_row(*(str(row[column]) for column in columns))
         console.print(table)
-    for name in ("ratio_by_workers", "ratio_by_length"):
-        console.print(name.replace("_", " "), figures[name])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -340,7 +337,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--jobs", 300, "jobs of a measurement, and at least two for each worker (default: %(default)s)"),
         ("--length-workers", 10, "workers on the queues of --lengths (default: %(default)s)"),
         ("--claims", 300, "claims alone, for each length and mix (default: %(default)s)"),
-        ("--pickups", 60, "jobs that come to idle workers one by one (default: %(default)s)"),
+        ("--pickups", 100, "jobs that come to idle workers one by one (default: %(default)s)"),
     ):
         parser.add_argument(name, type=int, default=default, metavar="N", help=text)
     parser.add_argument(

@@ -14,7 +14,7 @@ from ourvidz_worker.engines.sdxl.engine import SdxlEngine
 from tests.engines.pretended_card import PretendedCard
 from tests.engines.sdxl_studio import MakeRequest, sdxl_engine
 
-STEPS = 4
+STEPS = 3
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,8 @@ def waits(engine: SdxlEngine, make_request: MakeRequest, monkeypatch: pytest.Mon
         assert total == STEPS
         seen.append(list(card.waits))
 
-    request = make_request("sdxl_image_fast", solver=solver, num_inference_steps=STEPS, num_images=3)
+    size = {"width": 64, "height": 64, "num_images": 3}
+    request = make_request("sdxl_image_fast", solver=solver, num_inference_steps=STEPS, **size)
     engine.prepare(request)
     with card:
         engine.generate(request, on_step)
@@ -53,14 +54,13 @@ def test_no_step_waits_for_the_card(
     assert waits(engine, make_request, monkeypatch, solver) == []
 
 
-@pytest.mark.parametrize("solver", ["euler_a", "dpm++_2m_sde"])
 def test_a_solver_that_adds_noise_sends_it_to_the_card_once_per_step(
-    engine: SdxlEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch, solver: str
+    engine: SdxlEngine, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is drawn on the CPU, so that a seed means the same picture on every card."""
-    found = waits(engine, make_request, monkeypatch, solver)
+    found = waits(engine, make_request, monkeypatch, "euler_a")
     assert 0 < len(found) < STEPS
-    assert all(each.startswith("(3, 4, 16, 16) is sent") for each in found)
+    assert all(each.startswith("(3, 4, 4, 4) is sent") for each in found)
 
 
 def test_what_diffusers_does_by_itself_would_be_found(
@@ -75,7 +75,7 @@ def test_ddim_gives_what_diffusers_own_gives(engine: SdxlEngine) -> None:
     kind, options = schedulers.KINDS["ddim"]
     ours, theirs = kind.from_config(config, **options), DDIMScheduler.from_config(config, **options)
     noise, sample = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    for begin in (0, 2):
+    for begin in (0, 1):
         for scheduler in (ours, theirs):
             scheduler.set_timesteps(STEPS)
         ours.set_begin_index(begin)

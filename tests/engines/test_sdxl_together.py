@@ -26,6 +26,7 @@ from tests.engines.sdxl_studio import (
 )
 
 STEPS = 2
+SMALL: dict[str, Any] = {"num_inference_steps": STEPS, "width": 64, "height": 64}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def engine(tiny_sdxl: Engines) -> SdxlEngine:
 @pytest.fixture
 def job(make_request: MakeRequest) -> Callable[..., GenerationRequest]:
     def make(prompt: str, seed: int, **changes: Any) -> GenerationRequest:
-        return make_request("sdxl_image_fast", prompt=prompt, seed=seed, **{"num_inference_steps": STEPS, **changes})
+        return make_request("sdxl_image_fast", prompt=prompt, seed=seed, **SMALL | changes)
 
     return make
 
@@ -90,7 +91,7 @@ def test_only_jobs_that_lose_nothing_have_a_shape_in_common(
     others: list[dict[str, Any]] = [
         {"num_inference_steps": 3},
         {"guidance_scale": 2.0},
-        {"width": 320},
+        {"width": 128},
         {"solver": "unipc"},
     ]
     assert all(engine.shape(job("a ship", 1, **changes)) != one for changes in others)
@@ -101,9 +102,9 @@ def test_only_jobs_that_lose_nothing_have_a_shape_in_common(
 def test_jobs_of_several_shapes_are_drawn_one_after_the_other(
     engine: SdxlEngine, job: Callable[..., GenerationRequest], batches: list[int]
 ) -> None:
-    one, other = together(engine, [job("a ship", 1), job("a ship", 1, width=320)])
+    one, other = together(engine, [job("a ship", 1), job("a ship", 1, width=128)])
     assert batches == [2] * STEPS * 2
-    assert (one.frames.shape[2], other.frames.shape[2]) == (256, 320)
+    assert (one.frames.shape[2], other.frames.shape[2]) == (64, 128)
 
 
 def test_a_cancelled_job_leaves_and_the_others_go_on(

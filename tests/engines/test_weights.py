@@ -12,6 +12,7 @@ import pytest
 
 from ourvidz_worker.engines.volume.kinds import Kind
 from ourvidz_worker.engines.volume.model_config import ModelsConfig
+from ourvidz_worker.engines.volume.tiers import Tier
 from ourvidz_worker.engines.volume.weights import (
     SCHEDULER,
     SDXL_COMPONENTS,
@@ -354,3 +355,14 @@ def test_requiring_missing_weights_lists_all_findings(models: ModelsConfig, tmp_
     with pytest.raises(ConfigurationError) as caught:
         require_weights(models, tmp_path, "wan")
     assert len(caught.value.problems) == 2
+
+
+def test_the_weights_of_the_chosen_tier_are_needed_like_any_others(models: ModelsConfig, tmp_path: Path) -> None:
+    tier = Tier("few", distilled_lora="few.safetensors", num_inference_steps=8, guidance_scale=1.0)
+    chosen = replace(models, wan=replace(models.wan, tier=tier))
+    write_wan(chosen, tmp_path)
+    [finding] = missing_weights(chosen, tmp_path, "wan", own_language_model=False)
+    assert finding.startswith(str(tmp_path / "few.safetensors"))
+    assert "[wan] tier.distilled_lora" in finding
+    write_kind(tmp_path / "few.safetensors", Kind.LORA)
+    assert missing_weights(chosen, tmp_path, "wan", own_language_model=False) == []

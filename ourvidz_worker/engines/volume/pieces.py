@@ -60,8 +60,10 @@ def _pieces(models: ModelsConfig, models_dir: Path) -> Iterator[Piece]:
         ("sdxl", "ip_adapter", sdxl.ip_adapter, (Kind.IP_ADAPTER, Kind.IP_ADAPTER_PLUS), True),
         ("sdxl", "ip_adapter_face", sdxl.ip_adapter_face, (Kind.IP_ADAPTER_PLUS,), True),
         ("sdxl", "controlnet", sdxl.controlnet, union, True),
+        ("sdxl", "tier.distilled_lora", sdxl.tier.distilled_lora, (Kind.LORA,), False),
         ("wan", "path", wan.path, (Kind.WAN,), False),
         ("wan", "vace", wan.vace, (Kind.WAN_VACE,), True),
+        ("wan", "tier.distilled_lora", wan.tier.distilled_lora, (Kind.LORA,), False),
         ("qwen", "path", qwen.path, (), False),
     )
     for part, key, path, kinds, optional in asked:

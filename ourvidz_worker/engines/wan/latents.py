@@ -56,9 +56,9 @@ class _Screen:
             # Only into pinned memory does a card copy by itself.
             self._frames = torch.empty((self._count, height, width, channels), dtype=torch.uint8, pin_memory=on_card)
         start, stop = self._shown, self._shown + frames.shape[1]
-        pixels = frames.permute(1, 2, 3, 0).float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        pixels = frames.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0)
         finite = torch.empty(stop - start, dtype=torch.bool, pin_memory=on_card)
-        self._frames[start:stop].copy_(pixels, non_blocking=True)
+        self._frames[start:stop].copy_(pixels.contiguous(), non_blocking=True)
         finite.copy_(torch.isfinite(frames).all(dim=3).all(dim=2).all(dim=0), non_blocking=True)
         there = torch.cuda.Event() if on_card else None  # type: ignore[no-untyped-call]
         if there is not None:

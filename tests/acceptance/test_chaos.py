@@ -53,10 +53,13 @@ def test_a_soak_measures_growth(tmp_path: Path) -> None:
 
 
 def test_an_idle_worker_and_a_job_cost_few_commands(tmp_path: Path) -> None:
-    """Idle: one `LLEN` for each poll. A job: claim, begin, acknowledge."""
+    """Idle: one `LLEN` for each poll. A job: claim, begin, acknowledge, and under backlog hardly a poll."""
     options = ("--idle-seconds", "6", "--settle-seconds", "1", "--jobs", "10")
     report = tool("tests.chaos.commands", tmp_path / "report.json", *options)
     assert set(report["idle for 6 s, both workers"]) == {"LLEN", "sum"}
     polls = sum(report["idle seconds"] // every + 1 for every in (2, 5))  # at most, by the default settings
     assert 0 < report["idle for 6 s, both workers"]["sum"] <= polls
     assert report["job"]["sum"] <= 4
+    backlog = report["SDXL job under backlog, polls included"]
+    assert {"acknowledge", "begin", "claim"} <= backlog.keys()
+    assert backlog["sum"] <= 4

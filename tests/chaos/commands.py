@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import shutil
 import sys
@@ -19,10 +20,13 @@ from typing import Any
 
 from rich.console import Console
 
+from ourvidz_worker.contract.catalogue import ModelFamily, parse_catalogue
 from tests.chaos import report
 from tests.chaos.far_side import QUEUES, FarSide, far_side
 from tests.chaos.plan import recordings, small
 from tests.chaos.pods import Pod
+from tests.support.embedded import JOB_TYPES
+from tests.support.fault_proxy import Exchange, FaultProxy
 
 HOUR = 3600.0
 WAIT_SECONDS = 300.0
@@ -58,6 +62,9 @@ async def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any
             begun = time.monotonic()
             idle = await _count(far, asyncio.sleep(arguments.idle_seconds))
             idle_seconds = time.monotonic() - begun  # a busy machine sleeps for longer than it was told to
+            looks = _looks_into(proxy, "sdxl_queue")
+            backlog = await _count(far, _jobs(far, arguments.jobs, pod, model_family="sdxl"))
+            backlog["LLEN"] = sum(looks)
             busy = await _count(far, _jobs(far, arguments.jobs, pod))
         finally:
             await asyncio.to_thread(pod.stop)
@@ -69,6 +76,9 @@ async def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any
         f"idle for {arguments.idle_seconds:g} s, both workers": _with_sum(idle),
         "idle hour, both workers": _with_sum({name: count / hours for name, count in idle.items()}),
         f"{arguments.jobs} jobs, polls included": _with_sum(busy),
+        "SDXL job under backlog, polls included": _with_sum(
+            {name: count / arguments.jobs for name, count in backlog.items()}
+        ),
         "job": _with_sum({name: count / arguments.jobs for name, count in busy.items() if name != "LLEN"}),
     }
 
@@ -82,9 +92,23 @@ async def _count(far: FarSide, meanwhile: Any) -> Counter[str]:
     return counted
 
 
-async def _jobs(far: FarSide, count: int, pod: Pod) -> None:
+def _looks_into(proxy: FaultProxy, queue: str) -> list[int]:
+    """A one for each look of a worker into this queue, from now on; the other worker looks into its own."""
+    looks: list[int] = []
+
+    def count(exchange: Exchange) -> None:
+        if exchange.phase == "arrived" and exchange.route == f"{REDIS}LLEN":
+            looks.append(int(json.loads(exchange.body)[1] == queue))
+
+    proxy.watch(count)
+    return looks
+
+
+async def _jobs(far: FarSide, count: int, pod: Pod, *, model_family: ModelFamily | None = None) -> None:
+    """As many jobs at once, of one family or of both, until they are over."""
     dice = random.Random(1)
-    recorded = recordings()
+    catalogue = parse_catalogue(JOB_TYPES.read_text(encoding="utf-8"))
+    recorded = [job for job in recordings() if model_family in (None, catalogue[job["type"]].model_family)]
     for _ in range(count):
         payload = dice.choice(recorded)
         await far.backend.submit(small(payload, dice))

@@ -210,7 +210,7 @@ def _print(courses: Sequence[Course]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
-    parser.add_argument("--jobs", type=int, default=10, help="jobs of each run, 3 at least (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=10, help="jobs of each run, 2 at least (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of the card for each job (default: %(default)g)")
     parser.add_argument("--video-seconds", type=float, default=12.0, help="the same for clips (default: %(default)g)")
     parser.add_argument("--images", type=int, choices=(1, 3, 6), default=1, help="in each job (default: %(default)s)")

@@ -24,14 +24,14 @@ def test_pauses_between_jobs_are_what_keeps_duty_from_1() -> None:
 
 
 def test_a_run_leaves_figures_and_a_drawing_of_both_ways(tmp_path: Path) -> None:
-    given = ["--jobs", "3", "--seconds", "0.3", "--delays", "30", "--media", "png", "--folder", str(tmp_path)]
+    given = ["--jobs", "2", "--seconds", "0.3", "--delays", "30", "--media", "png", "--folder", str(tmp_path)]
     assert main(given) == 0
     written = json.loads((tmp_path / "duty.json").read_text())
     loop, ours = written["rows"]
-    assert written["command"].startswith("scripts/bench/duty --jobs 3")
+    assert written["command"].startswith("scripts/bench/duty --jobs 2")
     assert (loop["way"], ours["way"]) == ("plain loop", "our worker")
     for row in (loop, ours):
-        assert row["jobs"] == 3
+        assert row["jobs"] == 2
         assert row["uploaded_mb_per_job"] > 1
         assert row["calls_per_job"] > 5
     assert loop["median_pause_ms"] > 5 * 30  # take, report, upload, report and acknowledge, each held back

@@ -161,9 +161,9 @@ def _idle(track: Track, seconds: float) -> dict[str, Any]:
 def _pickups(track: Track, count: int) -> dict[str, Any]:
     before = len(track.pipe.records)
     dice = random.Random(1)
-    for _ in range(count):
+    for job in range(count):
+        time.sleep(dice.uniform(0, LONGEST_PAUSE) if job else 0)
         track.run(1)
-        time.sleep(dice.uniform(0, LONGEST_PAUSE))
     waits = sorted(started - queued for queued, started in track.pipe.records[before:])
     return {
         "pick-up p50 ms": round(statistics.median(waits) * 1e3, 2),

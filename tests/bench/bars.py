@@ -10,8 +10,8 @@ WIDTH, BAR, GAP, LEFT, RIGHT, TOP = 760, 18, 12, 220, 70, 40
 INK, FILL, GUIDE = "#222", "#1f5fa8", "#ccc"
 
 
-def bar_chart(title: str, values: Mapping[str, float]) -> str:
-    """An SVG document with a bar for each value above 0, labelled in seconds."""
+def bar_chart(title: str, values: Mapping[str, float], unit: str = "s") -> str:
+    """An SVG document with a bar for each value above 0, in seconds unless another unit is named."""
     low = math.floor(math.log10(min(values.values())))
     high = max(math.ceil(math.log10(max(values.values()))), low + 1)
     height = TOP + len(values) * (BAR + GAP) + 24
@@ -21,7 +21,7 @@ def bar_chart(title: str, values: Mapping[str, float]) -> str:
 
     guides = [
         f'<path d="M{across(10**power):.1f} {TOP - 8}V{height - 22}" stroke="{GUIDE}"/>'
-        f'<text x="{across(10**power):.1f}" y="{height - 8}" text-anchor="middle">{10**power:g} s</text>'
+        f'<text x="{across(10**power):.1f}" y="{height - 8}" text-anchor="middle">{10**power:g} {unit}</text>'
         for power in range(low, high + 1)
     ]
     bars = [

@@ -12,6 +12,7 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,6 @@ import torch
 
 from ourvidz_worker.contract.catalogue import JobType, parse_catalogue
 from ourvidz_worker.contract.job import Job
-from ourvidz_worker.engines.compilation import CompiledBlocks
 from ourvidz_worker.engines.devices import GB
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
 from ourvidz_worker.engines.sdxl.engine import LoadedSdxl, SdxlEngine
@@ -73,10 +73,11 @@ class Contender:
 
 @dataclass(slots=True)
 class Studio:
-    """Makes contenders for one device and size."""
+    """Makes contenders for one device and size; those of the engines have trained weights where `models_dir` is set."""
 
     size: Size
     device: torch.device
+    models_dir: Path | None = None
     models: ModelsConfig = field(init=False)
     tiers: Mapping[Family, Mapping[str, Any]] = field(init=False)
     catalogue: Mapping[str, JobType] = field(init=False)
@@ -95,16 +96,21 @@ class Studio:
             return self._of_diffusers(family, name)
         model: Any = self.models.sdxl if family == "sdxl" else self.models.wan
         model = replace(model, tier=build_tier(name, self.tiers[family]), **changes)
-        pipe = self._pipe(model)
-        engine = _engine(model, pipe)
+        engine = self._engine(model)
         engine.load()
+        loaded = engine._ready()
+        pipe, blocks = (
+            (loaded.pipe, loaded.tuning.blocks)
+            if isinstance(loaded, LoadedSdxl)
+            else (loaded.from_noise, loaded.denoiser.blocks)
+        )
 
         def draw(request: GenerationRequest) -> Drawn:
             generation = engine.generate(request, _unheard)
             return Drawn(generation.details, generation.frames)
 
         return Contender(
-            name, pipe, draw, StageClock(self.device, stages_of(pipe)), settle=_blocks(engine).finish, engine=engine
+            name, pipe, draw, StageClock(self.device, stages_of(pipe)), settle=blocks.finish, engine=engine
         )
 
     def request(self, job_type: str, number: int, **changes: Any) -> GenerationRequest:
@@ -132,6 +138,14 @@ class Studio:
         )
         job = replace(job, **changes)
         return GenerationRequest(job, job.prompt, number)
+
+    def _engine(self, model: SdxlModel | WanModel) -> SdxlEngine | WanEngine:
+        folder = self.models_dir or Path("nowhere")
+        load = None if self.models_dir else partial(self._pipe, model)
+        if isinstance(model, SdxlModel):
+            bare = replace(model, image_encoder=None, ip_adapter=None, ip_adapter_face=None, controlnet=None)
+            return SdxlEngine(bare, folder, lambda: None, load=load)
+        return WanEngine(replace(model, vace=None), folder, lambda: None, NEGATIVE["wan"], load=load)
 
     def _pipe(self, model: SdxlModel | WanModel) -> Any:
         if isinstance(model, SdxlModel):
@@ -182,19 +196,6 @@ class HostCopy:
         for weight, copy in self._copies:
             weight.data = copy.to(self._device, copy=True)
         synchronise(self._device)
-
-
-def _engine(model: SdxlModel | WanModel, pipe: Any) -> SdxlEngine | WanEngine:
-    nowhere = Path("nowhere")
-    if isinstance(model, SdxlModel):
-        bare = replace(model, image_encoder=None, ip_adapter=None, ip_adapter_face=None, controlnet=None)
-        return SdxlEngine(bare, nowhere, lambda: None, load=lambda: pipe)
-    return WanEngine(replace(model, vace=None), nowhere, lambda: None, NEGATIVE["wan"], load=lambda: pipe)
-
-
-def _blocks(engine: SdxlEngine | WanEngine) -> CompiledBlocks:
-    loaded = engine._ready()
-    return loaded.tuning.blocks if isinstance(loaded, LoadedSdxl) else loaded.denoiser.blocks
 
 
 def _drawn_plainly(pipe: Any, request: GenerationRequest) -> Drawn:

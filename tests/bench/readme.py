@@ -161,7 +161,10 @@ def _gpu_row(case: Mapping[str, Any], name: str, figures: Mapping[str, Any]) -> 
 
 def _quality(report: Report) -> Iterator[str]:
     yield f"{report['card']}, {report['size']} models; {report['note']}."
-    yield table(report["rows"])
+    untold = ("attention_fallback", "compile_reason")  # whole sentences
+    yield table([{name: value for name, value in row.items() if name not in untold} for row in report["rows"]])
+    if report["left out"]:
+        yield "Left out: " + "; ".join(f"{name} ({why})" for name, why in report["left out"].items()) + "."
 
 
 def _shown(value: Any) -> Any:

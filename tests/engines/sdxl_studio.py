@@ -56,8 +56,9 @@ def engine_with(
     changes: dict[str, Any] = {name: None for name in ADAPTERS if name not in adapters}
     changes |= {name: str(path) for name, path in files.items()}
     model = replace(whole._model, **changes)
-    engine, loaded = SdxlEngine(model, whole._models_dir, whole._prepare, fit=fit), whole._ready()
-    engine._loaded = replace(loaded, adapters=Adapters(model, whole._models_dir, loaded.pipe))
+    loaded, residency = whole._ready(), whole._residency
+    engine = SdxlEngine(model, whole._models_dir, whole._prepare, fit=fit, residency=residency)
+    engine._loaded = replace(loaded, adapters=Adapters(model, whole._models_dir, loaded.pipe, residency))
     return engine
 
 

@@ -14,7 +14,9 @@ from transformers import CLIPTextModelWithProjection
 
 from ourvidz_worker.engines.assembly import Engines
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
+from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.sdxl import latents as sdxl_latents
+from ourvidz_worker.engines.sdxl.components import register
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
 from ourvidz_worker.engines.sdxl.prompt_encoding import PromptEncoder
 from ourvidz_worker.engines.sdxl.prompt_weights import HEAVIEST, MOST_WEIGHTS, read_weights
@@ -38,7 +40,8 @@ def pipe(engine: SdxlEngine) -> StableDiffusionXLPipeline:
 
 @pytest.fixture
 def encoder(pipe: StableDiffusionXLPipeline) -> PromptEncoder:
-    return PromptEncoder(pipe)
+    register(pipe, residency := Residency())
+    return PromptEncoder(pipe, residency)
 
 
 def fragments(prompt: str) -> list[tuple[str, float]]:

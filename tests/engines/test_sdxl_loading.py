@@ -172,7 +172,7 @@ def test_a_card_without_room_is_said_before_anything_is_loaded(
         asked.append((needed_bytes, what))
         raise OutOfMemory("no room")
 
-    monkeypatch.setattr("ourvidz_worker.engines.sdxl.loading.require_headroom", no_room)
+    monkeypatch.setattr("ourvidz_worker.engines.headroom.require_headroom", no_room)
     with pytest.raises(OutOfMemory, match="no room"):
         load_sdxl(replace(SINGLE, dtype="float16", vae="vae", vae_dtype="float32"), models_dir)
     checkpoint = sum(tensor.elements * 2 for tensor in read_tensors(models_dir / "model.safetensors").values())

@@ -1,10 +1,9 @@
-"""The adapters of one SDXL model: loaded when a job first needs them, and held until memory is short."""
+"""The adapters of one SDXL model: loaded when a job first needs them, and evicted first when memory is short."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +12,17 @@ from diffusers import StableDiffusionXLPipeline
 
 from ourvidz_worker.engines.embedding_cache import RecentlyUsed
 from ourvidz_worker.engines.fitting import Fit, fit
+from ourvidz_worker.engines.residency import workspace
+from ourvidz_worker.engines.residency.ranks import Rank
+from ourvidz_worker.engines.residency.residency import Residency
+from ourvidz_worker.engines.residency.weights import ModuleWeights
+from ourvidz_worker.engines.sdxl.components import UNET
 from ourvidz_worker.engines.sdxl.controlnets import ControlNet, load_controlnet
 from ourvidz_worker.engines.sdxl.image_encoder import ImageEncoder, load_image_encoder
 from ourvidz_worker.engines.sdxl.ip_adapters import IpAdapter, load_ip_adapter
+from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import SdxlModel
+from ourvidz_worker.engines.volume.safetensors_header import DamagedFile
 from ourvidz_worker.errors import AdapterUnusable
 from ourvidz_worker.ports import ReferenceImage
 
@@ -26,9 +32,11 @@ PICTURES_KEPT = 32
 
 
 class Adapters:
-    """Adapters by their keys in the table [sdxl] of `models.toml`."""
+    """Adapters by their keys in the table [sdxl] of `models.toml`, which are also the names of their components."""
 
-    def __init__(self, model: SdxlModel, models_dir: Path, pipe: StableDiffusionXLPipeline) -> None:
+    def __init__(
+        self, model: SdxlModel, models_dir: Path, pipe: StableDiffusionXLPipeline, residency: Residency
+    ) -> None:
         paths = {
             "image_encoder": model.image_encoder,
             "ip_adapter": model.ip_adapter,
@@ -37,8 +45,9 @@ class Adapters:
         }
         self._paths = {key: models_dir / path for key, path in paths.items() if path is not None}
         self._pipe = pipe
+        self._device: torch.device = pipe.device
+        self._residency = residency
         self._held: dict[str, Any] = {}
-        self._in_use: Collection[str] = ()
         self._embeddings: RecentlyUsed[tuple[str, Fit, str], torch.Tensor] = RecentlyUsed(PICTURES_KEPT)
 
     @property
@@ -57,22 +66,6 @@ class Adapters:
         digest = hashlib.sha256(image.pixels.tobytes() + repr(image.pixels.shape).encode()).hexdigest()
         return self._embeddings.get((key, mode, digest), lambda: self._embedded(key, image, mode))
 
-    @contextmanager
-    def in_use(self, keys: Collection[str]) -> Iterator[None]:
-        """While a job draws with these, they are not evicted."""
-        self._in_use = keys
-        try:
-            yield
-        finally:
-            self._in_use = ()
-
-    def evict_idle(self) -> list[str]:
-        """Drop what the job at hand does not use, and return the names of what was dropped."""
-        idle = [key for key in self._held if key not in self._in_use]
-        for key in idle:
-            del self._held[key]
-        return idle
-
     def _embedded(self, key: str, image: ReferenceImage, mode: Fit) -> torch.Tensor:
         adapter = self.ip_adapter(key)
         encoder = self._get("image_encoder", self._load_image_encoder)
@@ -83,14 +76,33 @@ class Adapters:
                 f"{self._paths['image_encoder']} gives {width}; put the image encoder there that the IP-Adapter needs"
             )
         picture = fit(image.pixels, encoder.side, encoder.side, mode)
-        return encoder.embedding(picture, hidden_states=adapter.reads_hidden_states)
+        with self._residency.stage("reference", needs=("image_encoder",), workspace=workspace.image_encoder()):
+            return encoder.embedding(picture, hidden_states=adapter.reads_hidden_states)
 
     def _load_image_encoder(self, path: Path) -> ImageEncoder:
-        return load_image_encoder(path, self._pipe.unet.device, self._pipe.unet.dtype)
+        return load_image_encoder(path, self._device, self._pipe.unet.dtype)
 
     def _get(self, key: str, load: Callable[[Path], Loaded]) -> Loaded:
         if key not in self._held:
-            with torch.random.fork_rng(devices=[]):  # some models draw weights before they read them
-                self._held[key] = load(self._paths[key])
+            self._held[key] = self._loaded(key, load)
         held: Loaded = self._held[key]
         return held
+
+    def _loaded(self, key: str, load: Callable[[Path], Loaded]) -> Loaded:
+        """Adapters are fitted to the UNet, which therefore has to be on the card."""
+        room = workspace.weights(key, _bytes_of(self._paths[key], self._pipe.unet.dtype))
+        with (
+            self._residency.stage("reference", needs=(UNET,), workspace=room),
+            torch.random.fork_rng(devices=[]),  # some models draw weights before they read them
+        ):
+            loaded = load(self._paths[key])
+        self._residency.add(key, ModuleWeights(loaded.modules, self._device), rank=Rank.ADAPTER)
+        return loaded
+
+
+def _bytes_of(path: Path, dtype: torch.dtype) -> int:
+    """Nothing for a damaged file, about which its loader has more to say."""
+    try:
+        return loaded_bytes(path, str(dtype).removeprefix("torch."))
+    except DamagedFile:
+        return 0

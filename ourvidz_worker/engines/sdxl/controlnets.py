@@ -34,6 +34,10 @@ class ControlNet:
     model: Any
     kind: Literal["edges", "union"]
 
+    @property
+    def modules(self) -> list[nn.Module]:
+        return [self.model]
+
 
 def load_controlnet(path: Path, unet: UNet2DConditionModel) -> ControlNet:
     """Raises `AdapterUnusable` when the folder holds no ControlNet for a UNet like this one."""

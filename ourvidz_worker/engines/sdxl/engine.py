@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.canvas import Canvas
@@ -19,8 +19,12 @@ from ourvidz_worker.engines.drawing import AfterStep, Drawing, Part, draw_togeth
 from ourvidz_worker.engines.fitting import Fit
 from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.recovery import Recovery
+from ourvidz_worker.engines.residency import workspace
+from ourvidz_worker.engines.residency.residency import Residency
+from ourvidz_worker.engines.residency.workspace import Workspace
 from ourvidz_worker.engines.sdxl import latents as sdxl_latents
 from ourvidz_worker.engines.sdxl.adapters import Adapters
+from ourvidz_worker.engines.sdxl.components import UNET, VAE, register
 from ourvidz_worker.engines.sdxl.deep_cache import deep_cache
 from ourvidz_worker.engines.sdxl.loading import load_sdxl
 from ourvidz_worker.engines.sdxl.methods import adapters_of, follow
@@ -28,6 +32,7 @@ from ourvidz_worker.engines.sdxl.prompt_encoding import PromptCall, PromptEncode
 from ourvidz_worker.engines.sdxl.steered import Steered, Steerer
 from ourvidz_worker.engines.sdxl.tuning import Tuning, tuned
 from ourvidz_worker.engines.sdxl.warming import warm_up
+from ourvidz_worker.engines.vae_modes import TILE
 from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.errors import PoisonedContext, WorkerError
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnFrames, OnStep, Order, unheard
@@ -71,12 +76,14 @@ class SdxlEngine:
         *,
         fit: Fit = "crop",
         load: Callable[[], StableDiffusionXLPipeline] | None = None,
+        residency: Residency | None = None,
     ) -> None:
         self._model = model
         self._models_dir = models_dir
         self._prepare = prepare
         self._fit: Fit = fit
-        self._load = load or partial(load_sdxl, model, models_dir)
+        self._residency = residency or Residency()
+        self._load = load or partial(load_sdxl, model, models_dir, self._residency)
         self._loaded: LoadedSdxl | None = None
 
     @property
@@ -87,15 +94,15 @@ class SdxlEngine:
         """Adapters are loaded by the first job that needs them."""
         if self._loaded is None:
             loaded = self._ready()
-            with classified_errors("SDXL"):
+            with classified_errors("SDXL"), self._residency.stage("warm-up", needs=(UNET, VAE)):
                 warm_up(loaded.pipe, loaded.prompts)
 
     def memory(self) -> GpuMemory | None:
         return None if self._loaded is None else memory_of(self._loaded.pipe.device)
 
     def evict_idle(self) -> list[str]:
-        """Drop the adapters that the current job does not use; returns the names of what was dropped."""
-        return [] if self._loaded is None else self._loaded.adapters.evict_idle()
+        """Evict what the current job does not use now and goes first; returns the names of what was evicted."""
+        return self._residency.evict_idle()
 
     def prepare(self, request: GenerationRequest) -> None:
         """Reads the prompts into the cache."""
@@ -149,13 +156,14 @@ class SdxlEngine:
         followed = follow(first.references, adapters.present)
         canvas = Canvas.covering(job.width, job.height, pipe.vae_scale_factor)
         steerer = Steerer(adapters, pipe.vae, job, canvas, self._fit)
-        with Recovery(self.evict_idle) as recovery, adapters.in_use(adapters_of(followed)):
+        # Between its stages a VAE may be widened or cut into tiles, and it is small.
+        with Recovery(self.evict_idle) as recovery, self._residency.stage("job", needs=(VAE,)):
             texts = [self._text_or_failure(loaded, order.request, recovery) for order in orders]
             steered = recovery.attempt("reference", partial(steerer.steer, followed), vae=pipe.vae)
             parts = [_part(order, text) for order, text in zip(orders, texts, strict=True)]
             with steered.applied(pipe):
                 pictures = draw_together(
-                    _drawing(loaded, steered, job),
+                    self._drawing(loaded, steered, job, needs=(UNET, *adapters_of(followed))),
                     parts,
                     steps=steered.steps,
                     largest=sum(len(part.sheets) for part in parts),
@@ -187,8 +195,41 @@ class SdxlEngine:
             pipe = self._load()
             with classified_errors("SDXL"):
                 tuning = tuned(pipe, self._model, self._models_dir)
-            self._loaded = LoadedSdxl(pipe, PromptEncoder(pipe), Adapters(self._model, self._models_dir, pipe), tuning)
+            register(pipe, self._residency)
+            adapters = Adapters(self._model, self._models_dir, pipe, self._residency)
+            self._loaded = LoadedSdxl(pipe, PromptEncoder(pipe, self._residency), adapters, tuning)
         return self._loaded
+
+    def _drawing(self, loaded: LoadedSdxl, steered: Steered, job: Job, *, needs: Sequence[str]) -> Drawing[Sheet]:
+        """`needs` are the components that denoise."""
+        pipe, tuning = loaded.pipe, loaded.tuning
+        cut = tuning.cut(job, steered)
+
+        def denoise(sheets: Sequence[Sheet], after_step: AfterStep) -> torch.Tensor:
+            call = {
+                **_stacked([sheet.text for sheet in sheets]),
+                **steered.call,
+                "num_inference_steps": job.num_inference_steps,
+                "guidance_scale": job.guidance_scale,
+                "output_type": "latent",
+            }
+            seeds = [sheet.seed for sheet in sheets]
+
+            def run() -> Any:
+                fresh = _with_scheduler(pipe, steered, tuning.scheduler(job, pipe.scheduler.config))
+                with deep_cache(pipe.unet, tuning.tier.deep_cache):
+                    return run_pipeline(fresh, call, seeds, after_step, cut)
+
+            room = workspace.sdxl_denoise(job.width, job.height, len(sheets))
+            with self._residency.stage("denoise", needs=needs, workspace=room):
+                latents: torch.Tensor = tuning.blocks.run(_compiled_shape(sheets, steered, job), run).images
+            return latents
+
+        def decode(latents: torch.Tensor) -> Pixels:
+            with self._residency.stage("decode", needs=(VAE,), workspace=_room_to_decode(pipe.vae, job)):
+                return sdxl_latents.decode(pipe.vae, latents)
+
+        return Drawing(denoise, decode, pipe.vae)
 
 
 def _part(order: Order, text: PromptCall | Exception) -> Part[Sheet]:
@@ -197,29 +238,11 @@ def _part(order: Order, text: PromptCall | Exception) -> Part[Sheet]:
     return Part([Sheet(text, seed) for seed in order.request.job.seeds(order.request.seed)], order.on_step)
 
 
-def _drawing(loaded: LoadedSdxl, steered: Steered, job: Job) -> Drawing[Sheet]:
-    pipe, tuning = loaded.pipe, loaded.tuning
-    cut = tuning.cut(job, steered)
-
-    def denoise(sheets: Sequence[Sheet], after_step: AfterStep) -> torch.Tensor:
-        call = {
-            **_stacked([sheet.text for sheet in sheets]),
-            **steered.call,
-            "num_inference_steps": job.num_inference_steps,
-            "guidance_scale": job.guidance_scale,
-            "output_type": "latent",
-        }
-        seeds = [sheet.seed for sheet in sheets]
-
-        def run() -> Any:
-            fresh = _with_scheduler(pipe, steered, tuning.scheduler(job, pipe.scheduler.config))
-            with deep_cache(pipe.unet, tuning.tier.deep_cache):
-                return run_pipeline(fresh, call, seeds, after_step, cut)
-
-        latents: torch.Tensor = tuning.blocks.run(_compiled_shape(sheets, steered, job), run).images
-        return latents
-
-    return Drawing(denoise, partial(sdxl_latents.decode, pipe.vae), pipe.vae)
+def _room_to_decode(vae: AutoencoderKL, job: Job) -> Workspace:
+    """For one picture, or one tile of it."""
+    most = TILE if vae.use_tiling else max(job.width, job.height)
+    width, height = min(job.width, most), min(job.height, most)
+    return workspace.sdxl_decode(width, height, bytes_per_value=vae.dtype.itemsize)
 
 
 def _stacked(texts: Sequence[PromptCall]) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 from transformers import CLIPVisionModelWithProjection
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
@@ -16,6 +17,10 @@ from ourvidz_worker.engines.sdxl.adapter_files import fitting_file
 class ImageEncoder:
     def __init__(self, model: CLIPVisionModelWithProjection) -> None:
         self._model = model
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        return [self._model]
 
     @property
     def side(self) -> int:

@@ -36,6 +36,10 @@ class IpAdapter:
     image_width: int
     reads_hidden_states: bool
 
+    @property
+    def modules(self) -> list[nn.Module]:
+        return [self.projection, *(layer for pair in self.layers.values() for layer in pair)]
+
 
 def load_ip_adapter(pipe: StableDiffusionXLPipeline, path: Path) -> IpAdapter:
     """Read an IP-Adapter in its published layout; raises `AdapterUnusable` when it does not fit the pipeline's UNet.

@@ -10,23 +10,24 @@ from safetensors.torch import load_file
 
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
 from ourvidz_worker.engines.folder_models import models_on
-from ourvidz_worker.engines.headroom import require_headroom
+from ourvidz_worker.engines.headroom import room_for_weights
+from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.unloadable import require_whole_text_encoders, unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.errors import ConfigurationError, WorkerError
 
 
-def load_sdxl(model: SdxlModel, models_dir: Path) -> StableDiffusionXLPipeline:
-    """The text-to-image pipeline on its device.
+def load_sdxl(model: SdxlModel, models_dir: Path, residency: Residency | None = None) -> StableDiffusionXLPipeline:
+    """The text-to-image pipeline on its device; what is idle in `residency` makes room for it.
 
     Raises `ConfigurationError` when the weights do not fit, and `OutOfMemory` when the card has no room for them.
     """
     device = device_named(model.device)
     path = models_dir / model.path
     try:
-        require_headroom(device, _needed_bytes(model, models_dir), "SDXL")
-        with classified_errors("SDXL"):
+        needed = _needed_bytes(model, models_dir)
+        with room_for_weights(residency or Residency(), device, needed, "SDXL"), classified_errors("SDXL"):
             load = _from_file if path.suffix == ".safetensors" else _from_folder
             pipe = load(model, models_dir, device)
             pipe.to(device)

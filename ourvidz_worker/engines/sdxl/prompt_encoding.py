@@ -11,6 +11,9 @@ from compel import CompelForSDXL
 from diffusers import StableDiffusionXLPipeline
 
 from ourvidz_worker.engines.embedding_cache import EmbeddingCache
+from ourvidz_worker.engines.residency import workspace
+from ourvidz_worker.engines.residency.residency import Residency
+from ourvidz_worker.engines.sdxl.components import TEXT_ENCODERS
 from ourvidz_worker.engines.sdxl.prompt_weights import WeightedPrompt, read_weights
 
 
@@ -47,8 +50,9 @@ class PromptEncoder:
     tools, the pooled embedding, which carries the general impression, is that of the beginning alone.
     """
 
-    def __init__(self, pipe: StableDiffusionXLPipeline) -> None:
+    def __init__(self, pipe: StableDiffusionXLPipeline, residency: Residency) -> None:
         self._pipe = pipe
+        self._residency = residency
         compel = CompelForSDXL(pipe)
         self._halves = [each.conditioning_provider for each in (compel.compel_1, compel.compel_2)]
         self._kept = EmbeddingCache(self._encode)
@@ -74,9 +78,10 @@ class PromptEncoder:
     @torch.no_grad()
     def _encode(self, text: str) -> EncodedPrompt:
         read = read_weights(text)
-        embeds, _, pooled, _ = self._pipe.encode_prompt(read.text, do_classifier_free_guidance=False)
-        if not (read.is_plain and self._fits(read.text)):
-            embeds = self._in_chunks(read)
+        with self._residency.stage("text", needs=(TEXT_ENCODERS,), workspace=workspace.text()):
+            embeds, _, pooled, _ = self._pipe.encode_prompt(read.text, do_classifier_free_guidance=False)
+            if not (read.is_plain and self._fits(read.text)):
+                embeds = self._in_chunks(read)
         return EncodedPrompt(embeds, pooled, read.note)
 
     def _fits(self, text: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from ourvidz_worker.engines.devices import raise_if_poisoned
 from ourvidz_worker.engines.volume.tiers import Compile
+from ourvidz_worker.errors import OutOfMemory
 
 T = TypeVar("T")
 
@@ -57,12 +58,22 @@ class CompiledBlocks:
     """How the blocks of one model run. `auto` compiles on CUDA, `on` everywhere.
 
     A model runs inside `run` only, and one at a time. Whatever goes wrong with the compiler, or with what it made,
-    is logged once, and from then on the model runs eagerly.
+    is logged once, and from then on the model runs eagerly. `holding` keeps the model on its device while it is
+    compiled.
     """
 
-    def __init__(self, model: Any, mode: Compile, device: torch.device, *, backend: str = "inductor") -> None:
+    def __init__(
+        self,
+        model: Any,
+        mode: Compile,
+        device: torch.device,
+        *,
+        holding: Callable[[], AbstractContextManager[object]] = nullcontext,
+        backend: str = "inductor",
+    ) -> None:
         self._model = model
         self._device = device
+        self._holding = holding
         self._backend = backend
         self._wanted = mode == "on" or (mode == "auto" and device.type == "cuda")
         self._code: dict[nn.Module, Callable[..., Any]] = {}
@@ -112,7 +123,7 @@ class CompiledBlocks:
             self._thread = None
 
     def pause(self) -> None:
-        """Let the thread finish the kernel at hand."""
+        """A job begins: let the thread finish the kernel at hand, and no other."""
         self._give_way.set()
         self.finish()
 
@@ -169,21 +180,26 @@ class CompiledBlocks:
     def _compile_pending(self) -> None:
         """One kernel at least, so that there is an end to it even if jobs never cease to come."""
         try:
-            self._wrap_blocks()
-            while self._pending:
-                shape, kernels = next(iter(self._pending.items()))
-                while kernels:
-                    self._compile(kernels[-1])
-                    kernels.pop()
-                    if kernels and self._give_way.is_set():
+            with self._holding():
+                self._wrap_blocks()
+                while self._pending:
+                    self._compile_next()
+                    if self._give_way.is_set():
                         return
-                self._ready.add(shape)
-                del self._pending[shape]
-                structlog.get_logger().info("blocks_compiled", model=type(self._model).__name__, shape=repr(shape))
-                if self._give_way.is_set():
-                    return
+        except (torch.OutOfMemoryError, OutOfMemory):
+            self._pending.clear()  # to be seen again by the next job of its shape
         except Exception as error:  # noqa: BLE001 - a compiler may raise whatever it likes; the model runs without it
             self._give_up("compile", error)
+
+    def _compile_next(self) -> None:
+        shape, kernels = next(iter(self._pending.items()))
+        if kernels:
+            self._compile(kernels[-1])
+            kernels.pop()
+        if not kernels:
+            self._ready.add(shape)
+            del self._pending[shape]
+            structlog.get_logger().info("blocks_compiled", model=type(self._model).__name__, shape=repr(shape))
 
     def _wrap_blocks(self) -> None:
         if self._code:

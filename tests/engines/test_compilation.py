@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from torch._dynamo.utils import counters
 from ourvidz_worker.engines import compilation
 from ourvidz_worker.engines.compilation import CompiledBlocks
 from ourvidz_worker.engines.tiny.shapes import SDXL
-from ourvidz_worker.errors import Drained
+from ourvidz_worker.errors import Drained, OutOfMemory
 
 CPU = torch.device("cpu")
 
@@ -160,6 +161,25 @@ def test_without_a_compiler_the_model_runs_eagerly_and_says_why(model: Model) ->
     assert compiled.details["compile"] == "eager"
     assert compiled.details["compile_reason"].startswith("compile: ")
     assert "no C++ compiler" in compiled.details["compile_reason"]
+
+
+def test_the_model_is_held_while_it_is_compiled_and_a_full_card_puts_it_off(model: Model) -> None:
+    held: list[str] = []
+
+    @contextmanager
+    def holding() -> Iterator[None]:
+        held.append("held")
+        if len(held) == 1:
+            raise OutOfMemory("no room")
+        yield
+
+    compiled = CompiledBlocks(model, "on", CPU, holding=holding, backend="eager")
+    for outcome in ("the first of its shape", "the first of its shape", None):
+        seen(compiled, model, 2)
+        assert compiled.details.get("compile_reason") == outcome
+        compiled.compile_later()
+        compiled.finish()
+    assert held == ["held", "held"]
 
 
 def test_an_error_in_compiled_code_repeats_the_job_once_and_then_all_are_eager(model: Model) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from ourvidz_worker.engines.drawing import AfterStep, Drawing, draw
+from ourvidz_worker.engines.drawing import AfterStep, Drawing, Part, draw, draw_together
 from ourvidz_worker.engines.recovery import Recovery, Stage
 from ourvidz_worker.engines.vae_modes import in_tiles
 from ourvidz_worker.errors import Drained, OutOfMemory, OutputInvalid
@@ -60,7 +60,7 @@ class Studio:
         self.value_when_unusable = 0
 
     @property
-    def drawing(self) -> Drawing:
+    def drawing(self) -> Drawing[int]:
         return Drawing(self.denoise, self.decode, self.vae)
 
     def denoise(self, seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
@@ -307,3 +307,64 @@ def test_a_vae_held_in_float32_is_not_asked_twice() -> None:
     _, steps = drawn(studio, [11])
     assert steps == ["generate:again"]
     assert studio.tried == [1, 1]
+
+
+def together(studio: Studio, *jobs: Sequence[int]) -> tuple[list[Any], list[str]]:
+    """What becomes of each job: its grey values, or what it failed with."""
+    with Recovery(list) as recovery:
+        parts = [Part(seeds, ignore) for seeds in jobs]
+        outcomes = draw_together(studio.drawing, parts, steps=STEPS, largest=6, recovery=recovery)
+    values = [one if isinstance(one, BaseException) else one[:, 0, 0, 0].tolist() for one in outcomes]
+    return values, recovery.steps
+
+
+def test_jobs_share_a_batch_and_its_splits() -> None:
+    studio = Studio(fits=2)
+    assert together(studio, [10, 11, 12], [20], [30, 31])[0] == [[10, 11, 12], [20], [30, 31]]
+    assert studio.tried == [6, 6, 3, 2, 2, 2]
+
+
+def test_a_picture_that_stays_unusable_fails_its_job_alone() -> None:
+    studio = Studio()
+    studio.unusable = {11: [True] * 4}
+    (failed, other), _ = together(studio, [10, 11, 12], [20])
+    assert isinstance(failed, OutputInvalid)
+    assert other == [20]
+    assert 12 not in [seed for seed, _ in studio.decoded], "the rest of the failed job is not worth a decode"
+
+
+def test_an_error_that_only_one_job_causes_costs_that_job_alone() -> None:
+    class Choosy(Studio):
+        def denoise(self, seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
+            latents = super().denoise(seeds, after_step)
+            if 20 in seeds:
+                raise ValueError("20 is not to be had")
+            return latents
+
+    studio = Choosy()
+    (one, failed, other), steps = together(studio, [10, 11], [20], [30])
+    assert (one, other) == ([10, 11], [30])
+    assert isinstance(failed, ValueError)
+    assert steps == ["denoise:job_by_job"]
+    assert studio.tried == [4, 2, 1, 1]
+
+
+def test_all_who_are_left_hear_of_all_steps() -> None:
+    heard: list[tuple[int, int, int]] = []
+
+    def listener(job: int) -> Any:
+        def hear(done: int, total: int) -> None:
+            heard.append((job, done, total))
+            if (job, done) == (1, 3):
+                raise Drained
+
+        return hear
+
+    studio = Studio(fits=2)
+    with Recovery(list) as recovery:
+        parts = [Part([10, 11], listener(0)), Part([20, 21], listener(1))]
+        first, second = draw_together(studio.drawing, parts, steps=STEPS, largest=2, recovery=recovery)
+    assert not isinstance(first, BaseException)
+    assert isinstance(second, Drained)
+    assert heard == [(0, 1, 4), (1, 1, 4), (0, 2, 4), (1, 2, 4), (0, 3, 4), (1, 3, 4)]
+    assert studio.tried == [2, 2], "the second batch was nobody's any more"

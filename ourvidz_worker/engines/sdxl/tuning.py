@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,8 +66,17 @@ class Tuning:
         return details
 
 
-def tuned(pipe: StableDiffusionXLPipeline, model: SdxlModel, models_dir: Path) -> Tuning:
-    """Prepare loaded models to compute as `models.toml` says; raises `ConfigurationError` over the tier's weights."""
+def tuned(
+    pipe: StableDiffusionXLPipeline,
+    model: SdxlModel,
+    models_dir: Path,
+    *,
+    holding: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Tuning:
+    """Prepare loaded models to compute as `models.toml` says; raises `ConfigurationError` over the tier's weights.
+
+    `holding` keeps the UNet on its device while its blocks are compiled.
+    """
     tier, device = model.tier, pipe.device
     if tier.distilled_lora is not None:
         fuse_distilled_lora(pipe, models_dir / tier.distilled_lora)
@@ -73,4 +84,4 @@ def tuned(pipe: StableDiffusionXLPipeline, model: SdxlModel, models_dir: Path) -
         pipe.unet.to(memory_format=torch.channels_last)
         pipe.vae.to(memory_format=torch.channels_last)
     attention = set_attention(pipe.unet, tier.attention or model.attention, device)
-    return Tuning(tier, attention, CompiledBlocks(pipe.unet, model.compile, device))
+    return Tuning(tier, attention, CompiledBlocks(pipe.unet, model.compile, device, holding=holding))

@@ -152,6 +152,7 @@ class SdxlEngine:
         """Orders that differ in their prompts and seeds alone, or a single one, which may have references."""
         first, loaded = orders[0].request, self._ready()
         pipe, adapters, tuning = loaded.pipe, loaded.adapters, loaded.tuning
+        tuning.blocks.pause()
         job = tuning.planned(first.job)
         followed = follow(first.references, adapters.present)
         canvas = Canvas.covering(job.width, job.height, pipe.vae_scale_factor)
@@ -194,7 +195,8 @@ class SdxlEngine:
             self._prepare()
             pipe = self._load()
             with classified_errors("SDXL"):
-                tuning = tuned(pipe, self._model, self._models_dir)
+                held = partial(self._residency.stage, "compile", needs=(UNET,))
+                tuning = tuned(pipe, self._model, self._models_dir, holding=held)
             register(pipe, self._residency)
             adapters = Adapters(self._model, self._models_dir, pipe, self._residency)
             self._loaded = LoadedSdxl(pipe, PromptEncoder(pipe, self._residency), adapters, tuning)

@@ -10,7 +10,7 @@ from ourvidz_worker.control import Message, WorkerState
 
 _SLOWEST_LOOK = 1.0
 _LOOKS_PER_LIMIT = 10
-_WORKING_PHASES = ("enhancing", "generating")
+_WORKING_PHASES = ("preparing", "enhancing", "generating")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Hang:
 
 @dataclass(slots=True)
 class _Work:
-    """The job on the card; decoding after the last step is part of its work."""
+    """What is done for a job, as on the card, where decoding after the last step is part of it."""
 
     job_id: str
     phase: str
@@ -58,7 +58,7 @@ class Watch:
         self._looked_at = clock()
         self._silent: float | None = None
         self._loading: float | None = 0.0
-        self._work: _Work | None = None
+        self._works: dict[str, _Work] = {}
 
     @property
     def interval(self) -> float:
@@ -71,17 +71,18 @@ class Watch:
         self._silent = 0.0
         if message.state in (WorkerState.READY, WorkerState.BUSY):
             self._loading = None
-            self._work = None
+        if message.state is WorkerState.READY:
+            self._works.clear()  # a worker with nothing to do: the end of a job was not heard
         elif message.job_id is not None:
             self._heard_of_job(message.job_id, message)
 
     def _heard_of_job(self, job_id: str, message: Message) -> None:
         if message.kind == "step":
-            self._work = _Work(job_id, "generating", message.step or 0, message.steps or 0)
+            self._works[job_id] = _Work(job_id, "generating", message.step or 0, message.steps or 0)
         elif message.kind == "phase" and message.phase in _WORKING_PHASES:
-            self._work = _Work(job_id, message.phase)
-        elif message.kind in ("phase", "done") and self._work is not None and self._work.job_id == job_id:
-            self._work = None
+            self._works[job_id] = _Work(job_id, message.phase)
+        elif message.kind in ("phase", "done"):
+            self._works.pop(job_id, None)
 
     def look(self) -> Hang | None:
         """To be called every `interval` seconds; returns what the worker failed to do in time, if anything."""
@@ -96,15 +97,16 @@ class Watch:
             self._silent += passed
         if self._loading is not None:
             self._loading += passed
-        if self._work is not None:
-            self._work.still += passed
+        for work in self._works.values():
+            work.still += passed
 
     def _verdict(self) -> Hang | None:
         limits = self._limits
         if self._silent is not None and self._silent >= limits.silence:
             return Hang(f"it was silent for {limits.silence:g} s", limits.silence)
-        if self._work is not None and self._work.still >= limits.step:
-            return Hang(f"it made no step for {limits.step:g} s {self._work}", limits.step)
+        stuck = next((work for work in self._works.values() if work.still >= limits.step), None)
+        if stuck is not None:
+            return Hang(f"it made no step for {limits.step:g} s {stuck}", limits.step)
         if self._loading is not None and self._loading >= limits.load:
             return Hang(f"it had not loaded its models within {limits.load:g} s", limits.load)
         return None

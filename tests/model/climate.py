@@ -23,6 +23,7 @@ class Climate:
     how many times something is cut off. `fates` is what happens to requests, `kinds` what strikes senders, and
     `victims` the names of the requests that both happen to, all where there is none. Shares of jobs: `poison` kills
     every worker that generates it, `cancelled`, `unlinked` has its row linked late, `unknown` has no row.
+    `most_images` is how many jobs may share a batch.
     """
 
     pods: tuple[int, int] = (1, 3)
@@ -41,6 +42,7 @@ class Climate:
     unlinked: float = 0.08
     unknown: float = 0.03
     shared_spool: float = 0.3
+    most_images: tuple[int, ...] = (1, 1, 4)
 
 
 _MIXED = Climate()

@@ -108,18 +108,28 @@ class Oracle:
         if not held:
             self._broken(NOT_HELD, f"{call.process.name} sends {call} of {job_id}")
 
-    def generation_started(self, process: Process, job_id: str, spool: str) -> None:
+    def unconfirmed_step(self, process: Process, job_id: str) -> None:
+        """A denoising step begins before Redis has confirmed the start. A death is not charged then, so once only."""
+        place = dict(self._redis.placements()).get(job_id)
+        if place is not None and open_delivery(place.element.decode()).redelivered:
+            self._broken(TOO_OFTEN, f"{process.name} generates {job_id}, which came again, without being charged")
+
+    def step(self, process: Process, job_id: str, spool: str) -> None:
+        """A denoising step begins."""
+        if process not in self._drawing[job_id]:
+            self._generation_started(process, job_id, spool)
+        self._look_at_step(process, job_id)
+
+    def _generation_started(self, process: Process, job_id: str, spool: str) -> None:
         self.generations[job_id] += 1
         self._drawing[job_id][process] = None
-        self.step(process, job_id)
         if self.generations[job_id] > (allowed := MAX_ATTEMPTS + self.uncharged[job_id]):
             self._broken(TOO_OFTEN, f"{job_id} is generated for the {self.generations[job_id]}th time of {allowed}")
         spooled_at = self._spooled_at.get((spool, job_id), float("inf"))
         if spooled_at < self._claimed_at.get((process.name, job_id), 0.0):
             self._broken(AGAIN, f"{process.name} generates {job_id}, spooled in {spool} at {spooled_at:.3f}")
 
-    def step(self, process: Process, job_id: str) -> None:
-        """A denoising step begins."""
+    def _look_at_step(self, process: Process, job_id: str) -> None:
         if not self._redis.holds(process.name, job_id):
             self._broken(NOT_HELD, f"{process.name} generates {job_id}")
         others = [

@@ -19,9 +19,10 @@ from ourvidz_worker.control import ExitCode
 from ourvidz_worker.errors import ConfigurationError, Fenced, PoisonedContext, WorkerError
 from ourvidz_worker.ports import JobQueue
 from ourvidz_worker.runtime.courier import Courier
-from ourvidz_worker.runtime.handling import Handler
+from ourvidz_worker.runtime.handling import Handler, Terms
 from ourvidz_worker.runtime.holdings import Holdings
 from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
+from ourvidz_worker.runtime.patience import Patience
 from ourvidz_worker.runtime.patient_queue import PatientQueue
 from ourvidz_worker.runtime.progress import Silent
 from ourvidz_worker.runtime.reaper import Reaper
@@ -29,7 +30,7 @@ from ourvidz_worker.runtime.spool import Spool
 from ourvidz_worker.runtime.worker import Worker
 from tests.model.far_side import PRODUCT_URL, QUEUE, REDIS_URL
 from tests.model.oracle import Oracle
-from tests.model.studio import ModelStore, ModelStudio
+from tests.model.studio import ModelPreparation, ModelStore, ModelStudio
 from tests.model.world import Process, World
 
 LEASE_SECONDS = 30
@@ -47,6 +48,7 @@ class Setting:
     oracle: Oracle
     catalogue: Catalogue
     poison: Mapping[str, int]
+    most_images: int
 
 
 class Pod:
@@ -118,11 +120,12 @@ class Pod:
             holdings=holdings,
             lease=lease,
             catalogue=self._setting.catalogue,
+            preparation=ModelPreparation(process),
             studio=studio,
             courier=courier,
             spool=spool,
             announcer=Silent(),
-            job_deadline=JOB_DEADLINE,
+            terms=Terms(JOB_DEADLINE, most_images=self._setting.most_images),
         )
         self._running = Worker(
             queue=queue,
@@ -133,7 +136,7 @@ class Pod:
             handler=handler,
             announcer=Silent(),
             shortage=spool.shortage,
-            poll_seconds=POLL_SECONDS,
+            patience=Patience(POLL_SECONDS),
             grace_period=GRACE_SECONDS,
         )
         code = await _run(self._running)

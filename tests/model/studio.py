@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import itertools
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 
 import httpx
 import numpy as np
@@ -11,12 +12,13 @@ import numpy as np
 from ourvidz_worker.backend.retrying import Sleep, retrying
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.job import Job
-from ourvidz_worker.errors import BackendRefused, BackendUnavailable
+from ourvidz_worker.errors import BackendRefused, BackendUnavailable, Interruption
 from ourvidz_worker.ports import Asset, BucketLimit, Generation, GenerationRequest
 from ourvidz_worker.runtime.interrupter import Interrupter
+from ourvidz_worker.runtime.preparation import Preparation
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
-from ourvidz_worker.runtime.studio import Drawn, Studio
+from ourvidz_worker.runtime.studio import Drawn, Outcome, Sitter, Studio
 from tests.model.far_side import PRODUCT_URL, STORAGE_PATH
 from tests.model.oracle import Oracle
 from tests.model.world import Process
@@ -24,6 +26,7 @@ from tests.model.world import Process
 _NO_FRAMES = np.zeros((0, 0, 0, 3), np.uint8)
 _UPLOAD_SECONDS = 60.0
 _RETRY_SECONDS = 120.0
+_LOOK_SECONDS = 0.05
 
 
 class ModelStudio(Studio):
@@ -45,31 +48,43 @@ class ModelStudio(Studio):
     async def close(self) -> None:
         """There is no thread to free."""
 
-    def check(self, job: Job) -> None:
-        """Every prompt is fine."""
+    def shape(self, sitter: Sitter) -> Hashable | None:
+        return sitter.request.job.num_inference_steps % 2
 
-    async def draw(
-        self, job: Job, interrupter: Interrupter, progress: Progress, begin: Callable[[], Awaitable[None]]
-    ) -> Drawn:
-        await interrupter.run(asyncio.sleep(self._random.uniform(0, 2)))
-        await begin()
-        self._oracle.generation_started(self._process, job.id, self._spool_name)
-        try:
-            if self._random.random() < 0.3:
-                await interrupter.run(asyncio.sleep(self._random.uniform(0, 4)))  # the prompt is rewritten
-            interrupter.look()
-            steps = job.num_inference_steps
-            for step in range(1, steps + 1):
-                self._oracle.step(self._process, job.id)
-                if self._poison.get(job.id) == step:
-                    self._process.world.after(0, self._process.kill)
-                    await asyncio.Event().wait()
-                await asyncio.sleep(self._random.uniform(0.5, 3))
-                interrupter.look()
-                progress.step(step, steps)
-        finally:
-            self._oracle.generation_ended(self._process, job.id)
-        return Drawn(GenerationRequest(job, job.prompt, 7), Generation(_NO_FRAMES, {}), {}, None)
+    async def draw(self, sitters: Sequence[Sitter]) -> Sequence[Outcome]:
+        """Several take their steps together, as many as the first one wants."""
+        outcomes: dict[Sitter, Outcome] = {}
+        going_on = [sitter for sitter in sitters if not _is_stopped(sitter, outcomes)]
+        for step in range(1, 1 + sitters[0].request.job.num_inference_steps):
+            going_on = await self._step(step, going_on, outcomes)
+        for sitter in going_on:
+            outcomes[sitter] = Drawn(sitter.request, Generation(_NO_FRAMES, {}), None)
+        for sitter in sitters:
+            self._oracle.generation_ended(self._process, sitter.request.job.id)
+        return [outcomes[sitter] for sitter in sitters]
+
+    async def _step(self, step: int, sitters: list[Sitter], outcomes: dict[Sitter, Outcome]) -> list[Sitter]:
+        """The step of all these; returns those who go on."""
+        for sitter in sitters:
+            job_id = sitter.request.job.id
+            if sitter.interrupter.decided:
+                self._oracle.step(self._process, job_id, self._spool_name)
+            else:
+                self._oracle.unconfirmed_step(self._process, job_id)
+            if self._poison.get(job_id) == step:
+                self._process.world.after(0, self._process.kill)
+                await asyncio.Event().wait()
+        if sitters:
+            await asyncio.sleep(self._random.uniform(0.5, 3))
+        going_on = []
+        for sitter in sitters:
+            await _decision(sitter, outcomes)
+            if not _is_stopped(sitter, outcomes):
+                going_on.append(sitter)
+        return going_on
+
+    async def inspect(self, drawn: Drawn) -> None:
+        """Every picture is fine."""
 
     async def finish(self, drawn: Drawn, limit: BucketLimit) -> Result:
         job = drawn.request.job
@@ -85,6 +100,45 @@ class ModelStudio(Studio):
         self._spool.save(result)
         self._oracle.spooled(self._spool_name, job.id)
         return result
+
+
+async def _decision(sitter: Sitter, outcomes: dict[Sitter, Outcome]) -> None:
+    """The thread of the real one waits, and looks up from time to time."""
+    for _ in itertools.count():
+        if sitter.interrupter.decided or _is_stopped(sitter, outcomes):
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _is_stopped(sitter: Sitter, outcomes: dict[Sitter, Outcome]) -> bool:
+    try:
+        sitter.interrupter.look()
+    except Interruption as reason:
+        outcomes[sitter] = reason
+    return sitter in outcomes
+
+
+class ModelPreparation(Preparation):
+    """Goes the way of the real one, with sleep in place of work; some prompts are rewritten."""
+
+    def __init__(self, process: Process) -> None:
+        self._random = process.world.random
+
+    def check(self, job: Job) -> None:
+        """Every prompt is fine."""
+
+    async def prepare(
+        self, job: Job, interrupter: Interrupter, progress: Progress, begin: Callable[[], Awaitable[None]]
+    ) -> Sitter:
+        await interrupter.run(asyncio.sleep(self._random.uniform(0, 2)))
+        if self._random.random() < 0.3:
+            await begin()
+            await interrupter.run(asyncio.sleep(self._random.uniform(0, 4)))
+        return Sitter(GenerationRequest(job, job.prompt, 7), None, interrupter, progress)
+
+    async def read_ahead(self, sitter: Sitter) -> None:
+        with sitter.interrupter.resting():
+            await sitter.interrupter.run(asyncio.sleep(self._random.uniform(0, 1)))
 
 
 class ModelStore:

@@ -102,7 +102,7 @@ def test_a_stuck_step_is_a_hang_of_a_worker_that_talks() -> None:
     assert worker.lives(1.0) == Hang("it made no step for 300 s at step 3 of 25 of job job-1", 300.0)
 
 
-@pytest.mark.parametrize("name", ["enhancing", "generating"])
+@pytest.mark.parametrize("name", ["preparing", "enhancing", "generating"])
 def test_a_phase_without_a_first_step_is_a_stuck_step_too(name: str) -> None:
     hang = Worker(READY, BUSY, phase(name)).lives(300.0)
     assert hang == Hang(f"it made no step for 300 s while {name} job job-1", 300.0)
@@ -119,8 +119,8 @@ def test_each_step_has_its_own_time() -> None:
 
 @pytest.mark.parametrize(
     "end",
-    [phase("encoding"), phase("uploading"), Message("done", job_id="job-1"), READY, BUSY],
-    ids=["encoding", "uploading", "done", "READY", "BUSY"],
+    [phase("encoding"), phase("uploading"), Message("done", job_id="job-1"), READY],
+    ids=["encoding", "uploading", "done", "READY"],
 )
 def test_a_job_that_left_the_card_has_no_steps_to_make(end: Message) -> None:
     """An upload has limits of its own, and a lost `done` must not cost a healthy worker its life."""
@@ -134,6 +134,23 @@ def test_the_delivery_of_the_job_before_is_no_progress_of_this_one(other: Messag
     worker = Worker(READY, BUSY, phase("generating"), step(3))
     assert worker.lives(299.0, every=other) is None
     assert worker.lives(1.0, every=other) is not None
+
+
+def test_each_job_has_a_time_of_its_own() -> None:
+    """The next one is prepared while the card is busy, and neither excuses the other."""
+    worker = Worker(READY, BUSY, phase("generating"), step(3))
+    assert worker.lives(200.0) is None
+    worker.says(phase("enhancing", "job-2"))
+    assert worker.lives(99.0, every=phase("waiting", "job-3")) is None
+    assert worker.lives(1.0) == Hang("it made no step for 300 s at step 3 of 25 of job job-1", 300.0)
+    worker.says(Message("done", job_id="job-1"))
+    assert worker.lives(199.0, every=step(1, "job-3")) is None
+    assert worker.lives(1.0) == Hang("it made no step for 300 s while enhancing job job-2", 300.0)
+
+
+def test_waiting_for_the_card_is_no_hang() -> None:
+    worker = Worker(READY, BUSY, phase("generating"), phase("enhancing", "job-2"), phase("waiting", "job-2"))
+    assert worker.lives(3600.0, every=step(3)) is None
 
 
 def test_a_drain_does_not_excuse_a_stuck_step() -> None:

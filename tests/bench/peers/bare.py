@@ -10,7 +10,7 @@ from tests.bench.peers.line import QUEUE, noop, produce, redis_url
 
 
 def main() -> None:
-    redis = Redis.from_url(redis_url())
+    redis = Redis.from_url(redis_url(), socket_timeout=None)  # it waits for as long as there is no job
     if sys.argv[1:] == ["worker"]:
         while True:
             element = redis.blpop([QUEUE])

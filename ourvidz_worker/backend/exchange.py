@@ -6,6 +6,8 @@ of what a job costs the processor (`scripts/bench/dispatch`).
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,6 +20,8 @@ from yarl import URL
 
 from ourvidz_worker.backend.trust import trusted
 
+IDLE_SECONDS = 0.5
+_ROUNDS_TO_CLOSE = 4  # of the event loop: one to look, and what TLS needs to close
 _LARGE = 256 * 1024
 _KINDS: Mapping[type[Exception], type[httpx.TransportError]] = {
     aiohttp.ConnectionTimeoutError: httpx.ConnectTimeout,
@@ -48,17 +52,22 @@ class Exchange:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._used_at = 0.0
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
         """Raises `TimeoutError` when the whole answer is not there within `seconds`, and `aiohttp.ClientError`."""
         limit = aiohttp.ClientTimeout(total=seconds)
-        async with self.session(url).post(
+        session = await self.session(url)
+        async with session.post(
             url, data=_in_pieces(body), headers=headers, timeout=limit, allow_redirects=False
         ) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
-    def session(self, url: str) -> aiohttp.ClientSession:
-        """What holds the connections, for whoever asks for more than `post` knows."""
+    async def session(self, url: str) -> aiohttp.ClientSession:
+        """What holds the connections, for one request of whoever asks for more than `post` knows."""
+        last, self._used_at = self._used_at, time.monotonic()
+        if self._used_at - last > IDLE_SECONDS:
+            await _see_what_came()
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=trusted()),
@@ -87,7 +96,8 @@ class ExchangeTransport(httpx.AsyncBaseTransport):
         timeout = request.extensions.get("timeout", {})
         limit = aiohttp.ClientTimeout(sock_connect=timeout.get("connect"), sock_read=timeout.get("read"))
         try:
-            async with self._exchange.session(url).request(
+            session = await self._exchange.session(url)
+            async with session.request(
                 request.method,
                 URL(url, encoded=True),
                 data=_in_pieces(body) if body else None,
@@ -103,6 +113,12 @@ class ExchangeTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._exchange.close()
+
+
+async def _see_what_came() -> None:
+    """After a pause of the process or of its event loop, the end of a kept connection is there and not yet seen."""
+    for _ in range(_ROUNDS_TO_CLOSE):
+        await asyncio.sleep(0)
 
 
 def _in_pieces(body: bytes) -> bytes | BytesIO:

@@ -42,6 +42,7 @@ class LocalServer:
             lifespan="off",
             ws="none",
             http="h11",
+            timeout_keep_alive=75,  # as gateways have it; a worker that polls every 5 s keeps its connection
             timeout_graceful_shutdown=2,
         )
         self._server = _Server(config)

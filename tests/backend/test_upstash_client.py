@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ourvidz_worker.backend import exchange
 from ourvidz_worker.backend.upstash.queue import PopEnd, QueueMode, UpstashQueue
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
@@ -138,6 +139,22 @@ def test_a_command_on_a_kept_connection_that_breaks_is_not_repeated(server: Scri
 
     with pytest.raises(BackendUnavailable, match="did not answer"):
         call(server, poll_and_claim)
+    assert len(server.bodies) == 2
+
+
+def test_the_end_of_an_idle_connection_is_seen_before_the_next_command(
+    server: ScriptedRest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come while the event loop stands still, as the whole process does where a machine is paused."""
+    monkeypatch.setattr(exchange, "IDLE_SECONDS", 0.0)
+    server.results([3, 4])
+
+    async def poll_twice(queue: UpstashQueue) -> list[int]:
+        first = await queue.length()
+        server.hang_up()
+        return [first, await queue.length()]
+
+    assert call(server, poll_twice) == [3, 4]
     assert len(server.bodies) == 2
 
 

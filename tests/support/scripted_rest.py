@@ -46,6 +46,10 @@ class ScriptedRest:
         """Answers that Redis gave, one for each command."""
         self.answer(*(httpx.Response(200, json={"result": result}) for result in results))
 
+    def hang_up(self) -> None:
+        """End all connections, as servers do with idle ones; returns when that is on its way to their clients."""
+        self._loop.run(self._end_connections())
+
     def __enter__(self) -> Self:
         self._loop.start()
         self._server = self._loop.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
@@ -61,6 +65,9 @@ class ScriptedRest:
     async def _stop(self) -> None:
         assert self._server is not None
         self._server.close()
+        await self._end_connections()
+
+    async def _end_connections(self) -> None:
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -76,6 +83,8 @@ class ScriptedRest:
         finally:
             self._connections.discard(task)
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Read a request and answer it; whether the connection stays."""

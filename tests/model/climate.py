@@ -22,8 +22,8 @@ class Climate:
     carried out, answered) at which its sender is struck, `blows` how many strikes come at any other time, `outages`
     how many times something is cut off. `fates` is what happens to requests, `kinds` what strikes senders, and
     `victims` the names of the requests that both happen to, all where there is none. Shares of jobs: `poison` kills
-    every worker that generates it, `cancelled`, `unlinked` has its row linked late, `unknown` has no row.
-    `most_images` is how many jobs may share a batch.
+    every worker that generates it, `cancelled`, `unlinked` has its row linked late, `unknown` has no row,
+    `enhanced` has its prompt rewritten. `most_images` is how many jobs may share a batch.
     """
 
     pods: tuple[int, int] = (1, 3)
@@ -42,6 +42,7 @@ class Climate:
     unlinked: float = 0.08
     unknown: float = 0.03
     shared_spool: float = 0.3
+    enhanced: float = 0.3
     most_images: tuple[int, ...] = (1, 1, 4)
 
 

@@ -92,7 +92,7 @@ class Game:
         self._jobs: list[str] = []
         self._poison: dict[str, int] = {}
         most_images = self._random.choice(climate.most_images)
-        setting = Setting(self._world, self._oracle, _catalogue(), self._poison, most_images)
+        setting = Setting(self._world, self._oracle, _catalogue(), self._poison, climate, most_images)
         shared = self._random.random() < climate.shared_spool
         self._pods = {
             name: Pod(setting, name, self._folder / ("shared" if shared else f"spool-{name}")) for name in names

@@ -28,6 +28,7 @@ from ourvidz_worker.runtime.progress import Silent
 from ourvidz_worker.runtime.reaper import Reaper
 from ourvidz_worker.runtime.spool import Spool
 from ourvidz_worker.runtime.worker import Worker
+from tests.model.climate import Climate
 from tests.model.far_side import PRODUCT_URL, QUEUE, REDIS_URL
 from tests.model.oracle import Oracle
 from tests.model.studio import ModelPreparation, ModelStore, ModelStudio
@@ -48,6 +49,7 @@ class Setting:
     oracle: Oracle
     catalogue: Catalogue
     poison: Mapping[str, int]
+    climate: Climate
     most_images: int
 
 
@@ -120,7 +122,7 @@ class Pod:
             holdings=holdings,
             lease=lease,
             catalogue=self._setting.catalogue,
-            preparation=ModelPreparation(process),
+            preparation=ModelPreparation(process, enhanced=self._setting.climate.enhanced),
             studio=studio,
             courier=courier,
             spool=spool,

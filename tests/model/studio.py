@@ -119,10 +119,11 @@ def _is_stopped(sitter: Sitter, outcomes: dict[Sitter, Outcome]) -> bool:
 
 
 class ModelPreparation(Preparation):
-    """Goes the way of the real one, with sleep in place of work; some prompts are rewritten."""
+    """Goes the way of the real one, with sleep in place of work; `enhanced` is the share of rewritten prompts."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, *, enhanced: float) -> None:
         self._random = process.world.random
+        self._enhanced = enhanced
 
     def check(self, job: Job) -> None:
         """Every prompt is fine."""
@@ -131,7 +132,7 @@ class ModelPreparation(Preparation):
         self, job: Job, interrupter: Interrupter, progress: Progress, begin: Callable[[], Awaitable[None]]
     ) -> Sitter:
         await interrupter.run(asyncio.sleep(self._random.uniform(0, 2)))
-        if self._random.random() < 0.3:
+        if self._random.random() < self._enhanced:
             await begin()
             await interrupter.run(asyncio.sleep(self._random.uniform(0, 4)))
         return Sitter(GenerationRequest(job, job.prompt, 7), None, interrupter, progress)

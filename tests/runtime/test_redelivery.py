@@ -159,7 +159,7 @@ async def test_a_start_that_redis_does_not_confirm_ends_with_the_first_step(tmp_
     scene.queue.script.fail_next("begin", BackendUnavailable("cut off"))
     await scene.run_until_idle()
     assert "put_back" in scene.journal
-    assert [request.job.attempt for request in scene.engine.requests] == [1, 1]
+    assert {request.job.attempt for request in scene.engine.requests} == {1}
     assert (scene.steps().count(1), scene.steps()[-1]) == (1, 3)
     assert scene.statuses() == ["processing", "completed"]
 

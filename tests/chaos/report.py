@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,18 @@ def provenance(module: str) -> dict[str, Any]:
             "commit": commit.strip() or None,
             "python": platform.python_version(),
             "redis": redis,
-            **{name: version(name) for name in LIBRARIES},
+            **{name: _installed(name) for name in LIBRARIES},
         },
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _installed(name: str) -> str | None:
+    """A benchmark of models runs where the network's libraries are missing."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def write(report: Mapping[str, Any], file: Path) -> None:

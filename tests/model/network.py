@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import Any
 
+import aiohttp
 import httpx
 
+from ourvidz_worker.backend.exchange import Answer
 from tests.model.world import Process, World
 
 _LATENCY = (0.005, 0.05)
@@ -86,6 +89,10 @@ class Network:
     def client(self, *_: Any, **__: Any) -> Client:
         """Stands in for `httpx.AsyncClient`."""
         return Client(self)
+
+    def exchange(self) -> CommandExchange:
+        """Stands in for `Exchange`, which carries the commands of the queue."""
+        return CommandExchange(self)
 
     async def request(self, method: str, url: httpx.URL, body: Any) -> httpx.Response:
         process = self._world.current
@@ -182,3 +189,21 @@ class Client:
         for hook in self.event_hooks.get("response", ()):
             await hook(response)
         return response
+
+
+class CommandExchange:
+    """As much of `Exchange` as the queue uses."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._network.request("POST", httpx.URL(url), json.loads(body))
+        except httpx.HTTPError as error:
+            raise aiohttp.ClientError(str(error)) from error
+        return Answer(response.status_code, response.headers, response.content)
+
+    async def close(self) -> None:
+        """No connection is kept."""

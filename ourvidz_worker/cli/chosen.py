@@ -1,9 +1,10 @@
-"""The configuration folder of the environment, and the catalogue in it, for commands that draw nothing."""
+"""The configuration folder of the environment, its catalogue and its models, for commands that draw nothing."""
 
 from __future__ import annotations
 
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue, parse_catalogue
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, parse_models
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.settings import VolumeSettings, read_settings
 
@@ -24,3 +25,15 @@ def read_catalogue(files: ConfigFiles) -> Catalogue:
         return parse_catalogue(files.text("job_types.toml"))
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
+
+
+def read_models(files: ConfigFiles) -> ModelsConfig:
+    """Where `models.toml` names no configuration for weights that bring none, the shipped one stands in.
+
+    Raises `ConfigurationError`.
+    """
+    shipped: dict[Part, str] = {
+        "sdxl": str(files.path("sdxl/model_index.json").parent),
+        "wan": str(files.path("wan/transformer/config.json").parents[1]),
+    }
+    return parse_models(files.text("models.toml"), configs=shipped)

@@ -14,9 +14,9 @@ import structlog
 
 from ourvidz_worker.backend.upstash.keys import new_owner
 from ourvidz_worker.cli.card import build_broker
-from ourvidz_worker.cli.chosen import read_catalogue
+from ourvidz_worker.cli.chosen import read_catalogue, read_models
+from ourvidz_worker.cli.queueing import build_queue
 from ourvidz_worker.cli.startup import start_daemon
-from ourvidz_worker.cli.wiring import build_queue, read_models
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
 from ourvidz_worker.control import WorkerName

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from ourvidz_worker.backend.references.source import HttpReferenceSource
 from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.supabase.store import SupabaseStore
-from ourvidz_worker.backend.upstash.queue import UpstashQueue
 from ourvidz_worker.cli.card import build_residency
-from ourvidz_worker.cli.chosen import read_catalogue
+from ourvidz_worker.cli.chosen import read_catalogue, read_models
 from ourvidz_worker.cli.classifier import load_classifier
 from ourvidz_worker.cli.language import adult_capable, build_enhancer
+from ourvidz_worker.cli.queueing import build_queue
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import MIB, Catalogue, ModelFamily
 from ourvidz_worker.control import Announcer
 from ourvidz_worker.engines.assembly import Engines, assemble
 from ourvidz_worker.engines.media.options import MediaOptions, Signing
-from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, parse_models
+from ourvidz_worker.engines.volume.model_config import ModelsConfig
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import ContentPolicy, JobQueue, PromptEnhancer, ReferenceSource
 from ourvidz_worker.runtime.control_channel import ControlChannel
@@ -30,7 +29,6 @@ from ourvidz_worker.runtime.holdings import Holdings
 from ourvidz_worker.runtime.inspection import Inspection
 from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
 from ourvidz_worker.runtime.patience import Patience
-from ourvidz_worker.runtime.patient_queue import PatientQueue
 from ourvidz_worker.runtime.policy import ClassifiedPolicy, TextPolicy
 from ourvidz_worker.runtime.preparation import Preparation
 from ourvidz_worker.runtime.reaper import Reaper
@@ -66,32 +64,6 @@ def read_configuration(files: ConfigFiles) -> Configuration:
         )
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-
-
-def read_models(files: ConfigFiles) -> ModelsConfig:
-    """Where `models.toml` names no configuration for weights that bring none, the shipped one stands in."""
-    shipped: dict[Part, str] = {
-        "sdxl": str(files.path("sdxl/model_index.json").parent),
-        "wan": str(files.path("wan/transformer/config.json").parents[1]),
-    }
-    return parse_models(files.text("models.toml"), configs=shipped)
-
-
-def build_queue(settings: Settings, queue: str, owner: str, *, fast: Collection[str] = ()) -> JobQueue:
-    """`fast` are the job types that are claimed first."""
-    upstash = UpstashQueue(
-        url=settings.redis_rest_url,
-        token=settings.redis_rest_token.get_secret_value(),
-        queue=queue,
-        owner=owner,
-        pop_end=settings.pop_end,
-        mode=settings.queue_mode,
-        lease_seconds=settings.lease,
-        fast=fast,
-        longest_wait=settings.longest_wait,
-    )
-    # Without held lists a repeated push would double the job.
-    return PatientQueue(upstash) if settings.queue_mode == "held" else upstash
 
 
 def build_courier(

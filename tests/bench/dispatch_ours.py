@@ -23,6 +23,7 @@ from PIL import Image
 from ourvidz_worker.backend.upstash.keys import new_owner
 from ourvidz_worker.cli import wiring
 from ourvidz_worker.cli.chosen import read_catalogue
+from ourvidz_worker.cli.queueing import build_queue
 from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import parse_catalogue
@@ -136,7 +137,7 @@ async def _work(settings: Settings) -> None:
 async def _queue_part(settings: Settings) -> None:
     """Claim, read, begin and acknowledge, one job after the other, as the worker does with each."""
     catalogue = read_catalogue(ConfigFiles(settings.config_dir))
-    queue = wiring.build_queue(settings, QUEUE, new_owner())
+    queue = build_queue(settings, QUEUE, new_owner())
     while True:
         if not await queue.length():
             await asyncio.sleep(settings.poll_interval(FAMILY))

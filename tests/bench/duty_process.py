@@ -15,8 +15,9 @@ from typing import cast
 
 from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.process import exit_code_of, obey_signals, run_to_the_end
+from ourvidz_worker.cli.queueing import build_queue
 from ourvidz_worker.cli.startup import start_daemon
-from ourvidz_worker.cli.wiring import build_courier, build_queue, build_worker
+from ourvidz_worker.cli.wiring import build_courier, build_worker
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
-from ourvidz_worker.cli.wiring import read_models
+from ourvidz_worker.cli.chosen import read_models
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import JobType, parse_catalogue
 from ourvidz_worker.contract.job import Job, Reference, ReferenceRole

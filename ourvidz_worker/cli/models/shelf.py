@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ourvidz_worker.cli.chosen import read_models
 from ourvidz_worker.cli.models.interruption import Interruption
 from ourvidz_worker.cli.queue.output import Output
-from ourvidz_worker.cli.wiring import read_models
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.engines.volume.model_config import ModelsConfig
 from ourvidz_worker.engines.volume.pieces import Piece, all_pieces

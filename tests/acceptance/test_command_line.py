@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -97,13 +98,16 @@ def test_orchestrator_py_is_the_same_door() -> None:
 
 
 def test_missing_weights_stop_a_worker_with_a_sentence(tmp_path: Path) -> None:
-    """Missing real weights are a clear error at start, never a silent fallback."""
+    """Missing real weights are a clear error at start, never a silent fallback, and found without the libraries."""
     with RunningBackend(tmp_path / "backend") as backend:
         environment = {**backend.environment(), "OURVIDZ_MODELS_DIR": str(tmp_path / "models")}
-        result = run_command("sdxl", environment=environment)
+        result = run_command("sdxl", environment={**environment, "PYTHONPROFILEIMPORTTIME": "1"})
     assert result.returncode == 78
     assert "does not exist" in result.stderr
     assert str(tmp_path / "models") in result.stderr
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", result.stderr, re.MULTILINE))
+    assert "ourvidz_worker.runtime.worker" in imported
+    assert not {"torch", "diffusers", "transformers"} & imported
 
 
 def test_the_demo_models_are_not_a_silent_fallback(tmp_path: Path) -> None:

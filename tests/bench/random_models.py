@@ -6,10 +6,12 @@ on its values, as long as these stay finite. What it draws is noise.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -161,10 +163,18 @@ def _tied(model: Any) -> Any:
 
 
 def empty(model_class: type[Any], shape: Mapping[str, Any]) -> Any:
+    """A model without weights."""
+    kind: Any = model_class
+    return copy.deepcopy(_first(kind, json.dumps(shape, sort_keys=True)))
+
+
+@cache
+def _first(model_class: type[Any], shape: str) -> Any:
+    """Kept, because its modules take longer to build than to copy."""
     with init_empty_weights():
         if issubclass(model_class, PreTrainedModel):
-            return model_class(model_class.config_class(**shape))
-        return model_class.from_config(shape)
+            return model_class(model_class.config_class(**json.loads(shape)))
+        return model_class.from_config(json.loads(shape))
 
 
 @torch.no_grad()

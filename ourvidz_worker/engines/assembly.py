@@ -79,11 +79,11 @@ def assemble(
         case "tiny":
             tiny.set_environment()
             build = partial(tiny.ensure_built, cache_dir)
-            engine = _model_engine(family, tiny.MODELS, cache_dir, build, prompts, reference_fit)
+            engine = _model_engine(family, tiny.MODELS, cache_dir, build, prompts, reference_fit, residency)
         case "real":
             fastest = prefer_copies(models, models_dir)
             require = partial(require_weights, fastest, models_dir, own_language_model=own_language_model)
-            engine = _model_engine(family, fastest, models_dir, require, prompts, reference_fit)
+            engine = _model_engine(family, fastest, models_dir, require, prompts, reference_fit, residency)
         case "demo":
             raise ConfigurationError(NO_DEMO_MODELS)
     return Engines(engine, FileEncoder(engine.model_name, media))
@@ -135,6 +135,7 @@ def _model_engine(
     prepare: Callable[[Part], None],
     prompts: Mapping[str, str],
     reference_fit: Fit,
+    residency: Residency | None,
 ) -> DeferredEngine:
     """The same code for real and tiny models; `prepare` sees to it that a model's weights are on disk.
 
@@ -147,7 +148,7 @@ def _model_engine(
             with _model_libraries():
                 from ourvidz_worker.engines.sdxl.engine import SdxlEngine  # noqa: PLC0415
 
-                return SdxlEngine(models.sdxl, models_dir, _nothing_left_to_do, fit=reference_fit)
+                return SdxlEngine(models.sdxl, models_dir, _nothing_left_to_do, fit=reference_fit, residency=residency)
 
         return DeferredEngine(models.sdxl.model_name, sdxl)
 
@@ -158,7 +159,14 @@ def _model_engine(
         with _model_libraries():
             from ourvidz_worker.engines.wan.engine import WanEngine  # noqa: PLC0415
 
-            return WanEngine(models.wan, models_dir, _nothing_left_to_do, negative_prompt, fit=reference_fit)
+            return WanEngine(
+                models.wan,
+                models_dir,
+                _nothing_left_to_do,
+                negative_prompt,
+                fit=reference_fit,
+                residency=residency,
+            )
 
     return DeferredEngine(models.wan.model_name, wan)
 

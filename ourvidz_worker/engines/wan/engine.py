@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import WanPipeline, WanVideoToVideoPipeline
@@ -20,17 +20,23 @@ from ourvidz_worker.engines.embedding_cache import EmbeddingCache
 from ourvidz_worker.engines.fitting import Fit
 from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.recovery import Recovery
+from ourvidz_worker.engines.residency import workspace
+from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import latents as wan_latents
 from ourvidz_worker.engines.wan.denoiser import Denoiser
 from ourvidz_worker.engines.wan.loading import load_wan, spatial_grid, video_to_video
 from ourvidz_worker.engines.wan.prompts import EncodedText, encode_text
+from ourvidz_worker.engines.wan.residents import TEXT_ENCODER, TRANSFORMER, VAE, register
 from ourvidz_worker.engines.wan.schedulers import flow_scheduler
 from ourvidz_worker.engines.wan.vace import VaceStore
 from ourvidz_worker.engines.wan.vae import DecodingVae, decoding_dtype
 from ourvidz_worker.engines.wan.ways import Way, from_a_still, from_prompt, through_vace
 from ourvidz_worker.errors import Interruption, OutOfMemory, PoisonedContext
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnFrames, OnStep, Order, unheard
+
+if TYPE_CHECKING:
+    from ourvidz_worker.ports import Pixels
 
 WARM_UP_TOKENS = 2  # wide and high
 WARM_UP_FRAMES = 5  # the fewest that the VAE spreads over time
@@ -63,14 +69,16 @@ class WanEngine:
         *,
         fit: Fit = "crop",
         load: Callable[[], WanPipeline] | None = None,
+        residency: Residency | None = None,
     ) -> None:
         self._model = model
         self._models_dir = models_dir
         self._prepare_weights = prepare_weights
         self._negative_prompt = negative_prompt
         self._fit: Fit = fit
-        self._load = load or partial(load_wan, model, models_dir)
-        self._vace = VaceStore(model, models_dir)
+        self._residency = residency or Residency()
+        self._load = load or partial(load_wan, model, models_dir, self._residency)
+        self._vace = VaceStore(model, models_dir, self._residency)
         self._loaded: LoadedWan | None = None
 
     @property
@@ -86,8 +94,8 @@ class WanEngine:
         return None if self._loaded is None else memory_of(self._loaded.from_noise.device)
 
     def evict_idle(self) -> list[str]:
-        """Drop what the current job does not use; returns the names of what was dropped."""
-        return self._vace.evict_idle()
+        """Evict what the current job does not use now and goes first; returns the names of what was evicted."""
+        return self._residency.evict_idle()
 
     def prepare(self, request: GenerationRequest) -> None:
         """Encode the prompt."""
@@ -107,15 +115,16 @@ class WanEngine:
         job, loaded = self._planned(request.job), self._ready()
         canvas = Canvas.covering(job.width, job.height, spatial_grid(loaded.from_noise))
         self._let_nothing_compile(loaded)
-        vace = self._vace.reserved(needed=bool(request.references))
-        with classified_errors("WAN"), vace, Recovery(self.evict_idle) as recovery:
+        # Between its stages a VAE may be widened or cut into tiles, and it is small.
+        holding = self._residency.stage("job", needs=(VAE,))
+        with classified_errors("WAN"), holding, Recovery(self.evict_idle) as recovery:
             way = self._way(replace(request, job=job), loaded, canvas, recovery)
             text = recovery.attempt("text", partial(loaded.texts.get, request.prompt))
             negative = recovery.attempt("text", partial(self._negative, loaded)) if job.guidance_scale > 1.0 else None
             frames = draw(
                 Drawing(
-                    partial(_denoise, job, way, _call(job, canvas, text, negative)),
-                    partial(wan_latents.decode, loaded.vae, on_frames=_cropped(canvas, on_frames, job)),
+                    partial(self._denoise, job, way, _call(job, canvas, text, negative)),
+                    partial(self._decode, loaded.vae, canvas, on_frames=_cropped(canvas, on_frames, job)),
                     loaded.vae,
                     encodes=bool(request.references),
                 ),
@@ -175,9 +184,31 @@ class WanEngine:
             with classified_errors("WAN"):
                 vae = DecodingVae(pipe.vae, decoding_dtype(pipe.vae, dtype_named(self._model.vae_decode_dtype)))
                 denoiser = Denoiser(pipe.transformer, self._model, self._models_dir)
-            texts = EmbeddingCache(partial(encode_text, pipe))
+            register(pipe, self._residency)
+            texts = EmbeddingCache(partial(self._encode, pipe))
             self._loaded = LoadedWan(pipe, video_to_video(pipe), denoiser, vae, texts)
         return self._loaded
+
+    def _encode(self, pipe: WanPipeline, text: str) -> EncodedText:
+        with self._residency.stage("text", needs=(TEXT_ENCODER,), workspace=workspace.text()):
+            return encode_text(pipe, text)
+
+    def _denoise(
+        self, job: Job, way: Way, call: dict[str, Any], seeds: Sequence[int], after_step: AfterStep
+    ) -> torch.Tensor:
+        (seed,) = seeds
+        way.pipe.scheduler = flow_scheduler(job.solver, job.flow_shift)
+        shape = (call["width"], call["height"], job.num_frames, way.leading_frames)
+        room = workspace.wan_denoise(call["width"], call["height"], job.num_frames)
+        with self._residency.stage("denoise", needs=(way.transformer, VAE), workspace=room):
+            latents = way.denoiser.run(way.pipe, {**call, **way.call}, seed, after_step, steps=way.steps, shape=shape)
+        return latents[:, :, way.leading_frames :]
+
+    def _decode(self, vae: DecodingVae, canvas: Canvas, latents: torch.Tensor, *, on_frames: OnFrames) -> Pixels:
+        width, height = vae.size_at_once(canvas.width, canvas.height)
+        room = workspace.wan_decode(width, height, bytes_per_value=vae.dtype.itemsize)
+        with self._residency.stage("decode", needs=(VAE,), workspace=room):
+            return wan_latents.decode(vae, latents, on_frames=on_frames)
 
     def _warm_up(self, loaded: LoadedWan) -> None:
         """One step and its decoding at the smallest size, so that the first job finds every library at work.
@@ -185,7 +216,7 @@ class WanEngine:
         The negative prompt, encoded for it, is kept for every job to come.
         """
         side = WARM_UP_TOKENS * spatial_grid(loaded.from_noise)
-        with classified_errors("WAN"):
+        with classified_errors("WAN"), self._residency.stage("warm-up", needs=(TRANSFORMER, VAE)):
             text = self._negative(loaded)
             loaded.from_noise.scheduler = flow_scheduler("unipc", 5.0)
             call = {
@@ -212,14 +243,6 @@ def _call(job: Job, canvas: Canvas, text: EncodedText, negative: EncodedText | N
         "guidance_scale": job.guidance_scale,
         "output_type": "latent",
     }
-
-
-def _denoise(job: Job, way: Way, call: dict[str, Any], seeds: Sequence[int], after_step: AfterStep) -> torch.Tensor:
-    (seed,) = seeds
-    way.pipe.scheduler = flow_scheduler(job.solver, job.flow_shift)
-    shape = (call["width"], call["height"], job.num_frames, way.leading_frames)
-    latents = way.denoiser.run(way.pipe, {**call, **way.call}, seed, after_step, steps=way.steps, shape=shape)
-    return latents[:, :, way.leading_frames :]
 
 
 def _cropped(canvas: Canvas, on_frames: OnFrames, job: Job) -> OnFrames:

@@ -12,7 +12,8 @@ from transformers import AutoTokenizer
 
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
 from ourvidz_worker.engines.folder_models import models_on
-from ourvidz_worker.engines.headroom import require_headroom
+from ourvidz_worker.engines.headroom import room_for_weights
+from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.unloadable import require_whole_text_encoders, unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import WanModel
@@ -22,8 +23,8 @@ from ourvidz_worker.engines.wan.schedulers import library_scheduler
 from ourvidz_worker.errors import AdapterUnusable, ConfigurationError, WorkerError
 
 
-def load_wan(model: WanModel, models_dir: Path) -> WanPipeline:
-    """The text-to-video pipeline on its device.
+def load_wan(model: WanModel, models_dir: Path, residency: Residency | None = None) -> WanPipeline:
+    """The text-to-video pipeline on its device; what is idle in `residency` makes room for it.
 
     Raises `ConfigurationError` when the weights do not fit, and `OutOfMemory` when the card has no room for them.
     The dtype is given while loading and never cast afterwards: some modules of the transformer stay in float32.
@@ -32,9 +33,8 @@ def load_wan(model: WanModel, models_dir: Path) -> WanPipeline:
     path = models_dir / model.path
     load = _from_original if layouts.layout_of(path) == "original" else _from_diffusers
     try:
-        if device.type == "cuda":
-            require_headroom(device, loaded_bytes(path, model.dtype), "WAN")
-        with classified_errors("WAN"):
+        needed = loaded_bytes(path, model.dtype) if device.type == "cuda" else 0
+        with room_for_weights(residency or Residency(), device, needed, "WAN"), classified_errors("WAN"):
             pipe = load(model, models_dir, device)
             pipe.to(device)
     except WorkerError:
@@ -73,8 +73,8 @@ def _from_original(model: WanModel, models_dir: Path, device: torch.device) -> W
     )
 
 
-def load_vace(model: WanModel, models_dir: Path) -> WanVACETransformer3DModel:
-    """VACE's transformer on its device.
+def load_vace(model: WanModel, models_dir: Path, residency: Residency) -> WanVACETransformer3DModel:
+    """VACE's transformer on its device; what is idle in `residency` makes room for it.
 
     Raises `AdapterUnusable` when what lies there is damaged, no VACE model or too large for the card, and
     `OutOfMemory` as `load_wan`.
@@ -82,18 +82,18 @@ def load_vace(model: WanModel, models_dir: Path) -> WanVACETransformer3DModel:
     device = device_named(model.device)
     try:
         component, files = _vace(model, models_dir)
-        return _vace_transformer(component, files, model.dtype, device)
+        return _vace_transformer(component, files, model.dtype, device, residency)
     except ConfigurationError as error:  # jobs that do without it go on
         raise AdapterUnusable(str(error)) from error
 
 
 def _vace_transformer(
-    component: Component, files: Files, dtype: str, device: torch.device
+    component: Component, files: Files, dtype: str, device: torch.device, residency: Residency
 ) -> WanVACETransformer3DModel:
     try:
-        if device.type == "cuda":
-            require_headroom(device, sum(loaded_bytes(path, dtype) for path in files.paths), "WAN's VACE")
-        return component.load(files, dtype_named(dtype), device)
+        needed = sum(loaded_bytes(path, dtype) for path in files.paths) if device.type == "cuda" else 0
+        with room_for_weights(residency, device, needed, "WAN's VACE"):
+            return component.load(files, dtype_named(dtype), device)
     except (OSError, ValueError, TypeError) as error:  # what a configuration that is none leads to
         raise AdapterUnusable(f"{files.place} cannot be loaded: {type(error).__name__}: {error}") from error
 

@@ -57,6 +57,12 @@ class DecodingVae:
     def disable_tiling(self) -> None:
         self.vae.disable_tiling()
 
+    def size_at_once(self, width: int, height: int) -> tuple[int, int]:
+        """How much of a frame is decoded at a time: all of it, or a tile."""
+        if not self.use_tiling:
+            return width, height
+        return min(width, self.vae.tile_sample_min_width), min(height, self.vae.tile_sample_min_height)
+
     def frames(self, latents: torch.Tensor) -> int:
         """How many frames the latents, shape (1, channels, latent frames, height, width), decode to."""
         return (latents.shape[2] - 1) * int(self.vae.config.scale_factor_temporal) + 1

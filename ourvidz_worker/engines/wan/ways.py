@@ -17,6 +17,7 @@ from ourvidz_worker.engines.steering import Followed, Repainting, reference_deta
 from ourvidz_worker.engines.wan.conditions import Conditions, fitted
 from ourvidz_worker.engines.wan.denoiser import Denoiser
 from ourvidz_worker.engines.wan.loading import spatial_grid
+from ourvidz_worker.engines.wan.residents import TRANSFORMER, VACE
 from ourvidz_worker.engines.wan.vace import Vace
 from ourvidz_worker.errors import BadJob
 from ourvidz_worker.ports import ReferenceImage
@@ -26,7 +27,8 @@ from ourvidz_worker.ports import ReferenceImage
 class Way:
     """A pipeline on its denoiser, with what it takes beside the prompt, and how many denoising steps it runs.
 
-    `leading_frames` are the first latent frames of its output, which are not part of the clip.
+    `leading_frames` are the first latent frames of its output, which are not part of the clip. `transformer` is the
+    name of its component.
     """
 
     pipe: Any
@@ -35,6 +37,7 @@ class Way:
     steps: int
     details: Mapping[str, Any]
     leading_frames: int = 0
+    transformer: str = TRANSFORMER
 
 
 def from_prompt(pipe: Any, denoiser: Denoiser, job: Job) -> Way:
@@ -57,6 +60,7 @@ def through_vace(vace: Vace, job: Job, references: Sequence[ReferenceImage], can
         job.num_inference_steps,
         _details(references, "vace"),
         conditions.leading_frames,
+        VACE,
     )
 
 

@@ -76,7 +76,9 @@ class Recovery:
         if stage not in self._freed:
             self._freed.add(stage)
             yield "free_caches"
-        while dropped := self._evict():
+        evicted: set[str] = set()
+        while not evicted.issuperset(dropped := self._evict()):  # what the stage needs comes back each time
+            evicted.update(dropped)
             free_cache()
             yield f"evict {'+'.join(dropped)}"
         if vae is not None and not vae.use_tiling:

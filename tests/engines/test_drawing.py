@@ -368,3 +368,10 @@ def test_all_who_are_left_hear_of_all_steps() -> None:
     assert isinstance(second, Drained)
     assert heard == [(0, 1, 4), (1, 1, 4), (0, 2, 4), (1, 2, 4), (0, 3, 4), (1, 3, 4)]
     assert studio.tried == [2, 2], "the second batch was nobody's any more"
+
+
+def test_what_the_stage_itself_brings_back_is_evicted_once() -> None:
+    studio = Studio(fits=0)
+    with Recovery(lambda: ["unet"]) as recovery, pytest.raises(OutOfMemory):
+        draw(studio.drawing, [10], steps=STEPS, on_step=ignore, largest=1, recovery=recovery)
+    assert recovery.steps == ["denoise:free_caches", "denoise:evict unet"]

@@ -244,8 +244,9 @@ class Oracle:
         return any(record.status == status and record.sender is sender for record in self._records[job_id])
 
     def _was_set_back(self, job_id: str, status: str) -> bool:
-        records = self._records[job_id]
-        return records[-1:] != [] and records[-1].status not in FINAL and any(r.status == status for r in records)
+        """Whoever undoes that repeats it until it is answered, also when another one undid it meanwhile."""
+        statuses = [record.status for record in self._records[job_id]]
+        return status in statuses and any(later not in FINAL for later in statuses[statuses.index(status) :])
 
     def _delivered_job(self, call: Call) -> str | None:
         if call.url.path == CALLBACK_PATH:

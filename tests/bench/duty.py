@@ -124,7 +124,8 @@ def _course(way: Way, media: Media, delay_ms: float, arguments: argparse.Namespa
                 uploaded += len(exchange.body)
 
     seconds = arguments.seconds if media == "png" else arguments.video_seconds
-    patience = START_SECONDS + arguments.jobs * (seconds + START_SECONDS / 10)
+    count = arguments.jobs if media == "png" else arguments.video_jobs
+    patience = START_SECONDS + count * (seconds + START_SECONDS / 10)
     with (
         tempfile.TemporaryDirectory(prefix="ourvidz-duty-") as name,
         RunningBackend(Path(name) / "backend") as backend,
@@ -135,7 +136,7 @@ def _course(way: Way, media: Media, delay_ms: float, arguments: argparse.Namespa
         network.proxy.watch(note)
         log = Path(name) / "card.jsonl"
         log.touch()
-        jobs = [backend.run(backend.backend.submit(_payload(media, arguments.images))) for _ in range(arguments.jobs)]
+        jobs = [backend.run(backend.backend.submit(_payload(media, arguments.images))) for _ in range(count)]
         environment = {
             **{key: value.replace(backend.url, network.proxy.url) for key, value in backend.environment().items()},
             "OURVIDZ_SPOOL": str(Path(name) / "spool"),
@@ -212,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--jobs", type=int, default=10, help="jobs of each run, 2 at least (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of the card for each job (default: %(default)g)")
+    parser.add_argument("--video-jobs", type=int, default=3, help="the same for clips (default: %(default)s)")
     parser.add_argument("--video-seconds", type=float, default=12.0, help="the same for clips (default: %(default)g)")
     parser.add_argument("--images", type=int, choices=(1, 3, 6), default=1, help="in each job (default: %(default)s)")
     parser.add_argument(

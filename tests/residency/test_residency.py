@@ -112,7 +112,7 @@ def test_a_workspace_is_held_until_its_stage_ends_however_it_ends() -> None:
     with pytest.raises(KeyError), residency.stage("denoise", needs=["unet"], workspace=work(6)):
         raise KeyError
     assert residency.claimed_bytes == 3 * GB
-    assert residency.evict_idle() == ["unet"]
+    assert residency.give_back(["unet"]) == 0
 
 
 def test_a_component_that_finds_no_room_is_not_counted_and_the_next_stage_works() -> None:
@@ -160,6 +160,20 @@ def test_idle_components_go_rank_by_rank_and_names_say_which() -> None:
     with residency.stage("denoise", needs=["unet", "ip_adapter"]):
         evicted = [residency.evict_idle() for _ in range(4)]
     assert evicted == [["controlnet"], ["umt5"], ["vae"], []]
+
+
+def test_what_a_failed_stage_needs_is_left_for_its_next_attempt() -> None:
+    residency, _ = of(100, unet=5, vae=1, controlnet=2.5, umt5=11)
+
+    def attempt() -> list[list[str]]:
+        with residency.stage("job", needs=["vae"]):
+            with pytest.raises(MemoryError), residency.stage("denoise", needs=["unet", "controlnet"]):
+                raise MemoryError
+            return [residency.evict_idle(), residency.evict_idle()]
+
+    assert attempt() == [["umt5"], []]
+    with residency.stage("decode", needs=["vae"]):
+        assert residency.evict_idle() == ["controlnet"]
 
 
 def test_the_budget_is_measured_where_none_is_set() -> None:

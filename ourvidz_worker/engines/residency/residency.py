@@ -66,6 +66,12 @@ class _Stage:
     alone: bool = True
 
 
+class _Failed(threading.local):
+    """What the stage needed that ended last in this thread with an error; nothing once another one began."""
+
+    needs: tuple[Component, ...] = ()
+
+
 class Residency:
     """The components of one process on one card.
 
@@ -91,6 +97,7 @@ class Residency:
         self._stages: list[_Stage] = []
         self._allowed = 0 if neighbours else None
         self._changed = threading.Condition()
+        self._failed = _Failed()
         self._workspaces = MeasuredWorkspaces()
 
     def on(self, card: Card) -> None:
@@ -141,15 +148,18 @@ class Residency:
             yield
             if watch is not None and stage.alone:
                 self._workspaces.learn(workspace, watch())
+        except Exception:
+            self._failed.needs = stage.needs
+            raise
         finally:
             with self._changed:
                 self._end(stage)
 
     def evict_idle(self) -> list[str]:
-        """Evict what comes first in the order, for a stage that found no room; returns the names of what went.
+        """Evict what comes first in the order, for a stage of this thread that failed; returns the names of what went.
 
-        That is all that is idle here of the lowest rank. Before more is taken than adapters and the language model,
-        other processes are asked for all that they can spare.
+        That is all that is idle here of the lowest rank, but for what that stage needs and would bring back. Before
+        more is taken than adapters and the language model, other processes are asked for all that they can spare.
         """
         with self._changed:
             lowest = self._lowest()
@@ -187,6 +197,7 @@ class Residency:
                     workspace,
                     self._workspaces.bytes_of(workspace),
                 )
+                self._failed.needs = ()
                 if self._short(stage) > 0 and asked:
                     self._evict_for(stage)
                 if self._short(stage) <= 0 or (asked and self._may_be_tried(stage, deadline)):
@@ -194,6 +205,7 @@ class Residency:
                     return stage
                 if asked:
                     if not self._another_ended(deadline):
+                        self._failed.needs = stage.needs
                         raise OutOfMemory(self._complaint(stage))
                     asked = False
                     continue
@@ -261,7 +273,8 @@ class Residency:
             component.users += 1
             component.used_at = self._clock()
         for other in self._stages:
-            other.alone = stage.alone = False
+            if NONE not in (stage.workspace, other.workspace):
+                other.alone = stage.alone = False
         self._stages.append(stage)
         self._tell()
 
@@ -278,7 +291,7 @@ class Residency:
         return sorted((each for each in self._components.values() if each.idle), key=lambda each: each.order)
 
     def _lowest(self) -> list[Component]:
-        idle = self._idle()
+        idle = [component for component in self._idle() if component not in self._failed.needs]
         return [component for component in idle if component.rank == idle[0].rank]
 
     def _drop(self, components: Sequence[Component]) -> list[str]:

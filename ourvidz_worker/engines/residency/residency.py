@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
+
 from ourvidz_worker.control import Held, usable_bytes
 from ourvidz_worker.engines.residency.component import Component, Movable
 from ourvidz_worker.engines.residency.ranks import Rank
@@ -265,10 +267,12 @@ class Residency:
         return left > 0 and self._others_are_at_work and self._changed.wait(left)
 
     def _begin(self, stage: _Stage) -> None:
-        for component in stage.needs:
-            if not component.resident:
-                component.weights.bring()
-                component.resident = True
+        absent = [component for component in stage.needs if not component.resident]
+        for component in absent:
+            component.weights.bring()
+            component.resident = True
+        if absent:
+            self._log("brought_back", absent)
         for component in stage.needs:
             component.users += 1
             component.used_at = self._clock()
@@ -302,7 +306,17 @@ class Residency:
             if self._card is not None:
                 self._card.free_cache()
             self._tell()
+            self._log("evicted", components)
         return [component.name for component in components]
+
+    def _log(self, event: str, components: Sequence[Component]) -> None:
+        """Nothing moves where everything fits, so whoever reads of it may want a larger card, or fewer models."""
+        structlog.get_logger().info(
+            f"components_{event}",
+            components=[component.name for component in components],
+            gb=round(sum(component.weights.bytes for component in components) / GB, 2),
+            held_gb=round(self.claimed_bytes / GB, 2),
+        )
 
     def _tell(self) -> None:
         """In the lock, so that what is told last is what is so."""

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.canvas import Canvas
-from ourvidz_worker.engines.devices import classified, classified_errors, memory_of, raise_if_poisoned
+from ourvidz_worker.engines.devices import classified, classified_errors, device_named, memory_of, raise_if_poisoned
 from ourvidz_worker.engines.drawing import AfterStep, Drawing, Part, draw_together
 from ourvidz_worker.engines.fitting import Fit
 from ourvidz_worker.engines.pipelines import run_pipeline
@@ -98,7 +98,7 @@ class SdxlEngine:
                 warm_up(loaded.pipe, loaded.prompts)
 
     def memory(self) -> GpuMemory | None:
-        return None if self._loaded is None else memory_of(self._loaded.pipe.device)
+        return None if self._loaded is None else memory_of(device_named(self._model.device))
 
     def evict_idle(self) -> list[str]:
         """Evict what the current job does not use now and goes first; returns the names of what was evicted."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,18 @@ from ourvidz_worker.engines.wan.first_block_cache import FirstBlockCache
 class Denoiser:
     """Runs pipelines on one transformer, on which it leaves its mark.
 
-    Raises `ConfigurationError` over the tier's weights.
+    `holding` keeps the transformer on its device while its blocks are compiled. Raises `ConfigurationError` over the
+    tier's weights.
     """
 
-    def __init__(self, transformer: Any, model: WanModel, models_dir: Path) -> None:
+    def __init__(
+        self,
+        transformer: Any,
+        model: WanModel,
+        models_dir: Path,
+        *,
+        holding: Callable[[], AbstractContextManager[object]],
+    ) -> None:
         self._tier = tier = model.tier
         if tier.distilled_lora is not None:
             fuse_distilled_lora(transformer, models_dir / tier.distilled_lora)
@@ -35,7 +43,7 @@ class Denoiser:
         self._cache = None
         if tier.first_block_cache is not None:
             self._cache = FirstBlockCache(transformer, tier.first_block_cache)
-        self.blocks = CompiledBlocks(transformer, model.compile, transformer.device)
+        self.blocks = CompiledBlocks(transformer, model.compile, transformer.device, holding=holding)
 
     def run(
         self,

@@ -14,7 +14,7 @@ from diffusers import WanPipeline, WanVideoToVideoPipeline
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.canvas import Canvas
-from ourvidz_worker.engines.devices import classified_errors, dtype_named, memory_of
+from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named, memory_of
 from ourvidz_worker.engines.drawing import AfterStep, Drawing, draw
 from ourvidz_worker.engines.embedding_cache import EmbeddingCache
 from ourvidz_worker.engines.fitting import Fit
@@ -91,7 +91,7 @@ class WanEngine:
             self._warm_up(self._ready())
 
     def memory(self) -> GpuMemory | None:
-        return None if self._loaded is None else memory_of(self._loaded.from_noise.device)
+        return None if self._loaded is None else memory_of(device_named(self._model.device))
 
     def evict_idle(self) -> list[str]:
         """Evict what the current job does not use now and goes first; returns the names of what was evicted."""
@@ -183,7 +183,8 @@ class WanEngine:
             pipe = self._load()
             with classified_errors("WAN"):
                 vae = DecodingVae(pipe.vae, decoding_dtype(pipe.vae, dtype_named(self._model.vae_decode_dtype)))
-                denoiser = Denoiser(pipe.transformer, self._model, self._models_dir)
+                holding = partial(self._residency.stage, "compile", needs=(TRANSFORMER,))
+                denoiser = Denoiser(pipe.transformer, self._model, self._models_dir, holding=holding)
             register(pipe, self._residency)
             texts = EmbeddingCache(partial(self._encode, pipe))
             self._loaded = LoadedWan(pipe, video_to_video(pipe), denoiser, vae, texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from diffusers import WanPipeline, WanVACEPipeline
@@ -44,6 +45,8 @@ class VaceStore:
         """Raises `AdapterUnusable` for weights that are no VACE model, and `OutOfMemory`."""
         if self._vace is None:
             transformer = load_vace(self._model, self._models_dir, self._residency)
-            self._vace = Vace(vace_pipeline(plain, transformer), Denoiser(transformer, self._model, self._models_dir))
+            holding = partial(self._residency.stage, "compile", needs=(VACE,))
+            denoiser = Denoiser(transformer, self._model, self._models_dir, holding=holding)
+            self._vace = Vace(vace_pipeline(plain, transformer), denoiser)
             self._residency.add(VACE, ModuleWeights([transformer], transformer.device), rank=Rank.ADAPTER)
         return self._vace

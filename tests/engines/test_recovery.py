@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLWan, UNet2DConditionModel, WanTransformer3DModel
+from diffusers import AutoencoderKL, UNet2DConditionModel, WanTransformer3DModel
 from transformers import CLIPTextModel, CLIPVisionModelWithProjection, UMT5EncoderModel
 
 from ourvidz_worker.engines.assembly import Engines
+from ourvidz_worker.engines.wan.vae import DecodingVae
 from ourvidz_worker.errors import OutOfMemory, OutputInvalid
 from ourvidz_worker.ports import Engine, GenerationRequest, ReferenceImage
 
@@ -25,7 +26,12 @@ STAGES: list[Any] = [
     pytest.param("sdxl_image_fast", "decode", AutoencoderKL, "decode", id="sdxl decode"),
     pytest.param("image_fast", "text", UMT5EncoderModel, "forward", id="wan text"),
     pytest.param("image_fast", "denoise", WanTransformer3DModel, "forward", id="wan denoise"),
-    pytest.param("image_fast", "decode", AutoencoderKLWan, "decode", id="wan decode"),
+    pytest.param("image_fast", "decode", DecodingVae, "decoded", id="wan decode"),
+]
+
+DECODERS: list[Any] = [
+    pytest.param("sdxl_image_fast", AutoencoderKL, "decode", id="sdxl"),
+    pytest.param("image_fast", DecodingVae, "decoded", id="wan"),
 ]
 
 
@@ -76,7 +82,7 @@ def test_a_stage_without_room_goes_on_after_the_first_step_and_changes_no_pictur
     ("name", "stage", "model_type", "method", "idle"),
     [
         pytest.param("sdxl_image_fast", "denoise", UNet2DConditionModel, "forward", "controlnet", id="sdxl"),
-        pytest.param("image_fast", "decode", AutoencoderKLWan, "decode", "vace", id="wan"),
+        pytest.param("image_fast", "decode", DecodingVae, "decoded", "vace", id="wan"),
     ],
 )
 def test_what_another_job_needed_makes_room_and_comes_back(
@@ -102,18 +108,17 @@ def test_what_another_job_needed_makes_room_and_comes_back(
     assert np.array_equal(engine.generate(steered, ignore_steps).frames, before)
 
 
-@pytest.mark.parametrize(
-    ("name", "vae_type"), [("sdxl_image_fast", AutoencoderKL), ("image_fast", AutoencoderKLWan)], ids=["sdxl", "wan"]
-)
+@pytest.mark.parametrize(("name", "vae_type", "method"), DECODERS)
 def test_the_vae_is_tiled_for_this_job_alone(
     engine_of: Callable[[str], Engine],
     make_request: MakeRequest,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     vae_type: type[Any],
+    method: str,
 ) -> None:
     engine, asked = engine_of(name), make_request(name, width=480, height=832)
-    original, tiled = vae_type.decode, []
+    original, tiled = getattr(vae_type, method), []
 
     def decode(self: Any, *args: Any, **kwargs: Any) -> Any:
         tiled.append(self.use_tiling)
@@ -122,7 +127,7 @@ def test_the_vae_is_tiled_for_this_job_alone(
         return original(self, *args, **kwargs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(vae_type, "decode", decode)
+        patched.setattr(vae_type, method, decode)
         generation = engine.generate(asked, ignore_steps)
     assert generation.details["recovery_steps"][-1] == "decode:vae_tiling"
     assert generation.frames.shape == (1, 832, 480, 3)
@@ -139,9 +144,7 @@ def test_a_job_that_never_fits_fails_as_worth_another_attempt(
     assert failed.value.retryable
 
 
-@pytest.mark.parametrize(
-    ("name", "vae_type"), [("sdxl_image_fast", AutoencoderKL), ("image_fast", AutoencoderKLWan)], ids=["sdxl", "wan"]
-)
+@pytest.mark.parametrize(("name", "vae_type", "method"), DECODERS)
 @pytest.mark.parametrize("value", [-1.0, torch.nan], ids=["black", "not a number"])
 def test_a_picture_that_never_comes_out_is_generated_twice_and_then_refused(
     engine_of: Callable[[str], Engine],
@@ -149,14 +152,17 @@ def test_a_picture_that_never_comes_out_is_generated_twice_and_then_refused(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     vae_type: type[Any],
+    method: str,
     value: float,
 ) -> None:
-    original = vae_type.decode
-    monkeypatch.setattr(
-        vae_type,
-        "decode",
-        lambda self, *args, **kwargs: (torch.full_like(original(self, *args, **kwargs)[0], value),),
-    )
+    original = getattr(vae_type, method)
+
+    def decode(*args: Any, **kwargs: Any) -> Any:
+        decoded = original(*args, **kwargs)
+        blank = (torch.full_like(frames, value) for frames in decoded)
+        return tuple(blank) if isinstance(decoded, tuple) else blank
+
+    monkeypatch.setattr(vae_type, method, decode)
     steps: list[int] = []
     with pytest.raises(OutputInvalid, match="once more"):
         engine_of(name).generate(make_request(name), lambda done, total: steps.append(done))

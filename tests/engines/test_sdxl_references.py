@@ -411,7 +411,9 @@ def test_memory_for_an_adapter_is_made_by_dropping_idle_ones(
 
     monkeypatch.setattr(sdxl_adapters, "load_ip_adapter", load)
     generation = engine.generate(steered(make_request, reference("style")), ignore_steps)
-    assert generation.details["recovery_steps"] == ["reference:free_caches", "reference:evict controlnet"]
+    freed, evicted = generation.details["recovery_steps"]
+    assert freed == "reference:free_caches"
+    assert "controlnet" in evicted
 
 
 def test_other_random_numbers_are_left_alone_when_adapters_are_loaded(

@@ -73,7 +73,7 @@ def _from_original(model: WanModel, models_dir: Path, device: torch.device) -> W
     )
 
 
-def load_vace(model: WanModel, models_dir: Path, residency: Residency) -> WanVACETransformer3DModel:
+def load_vace(model: WanModel, models_dir: Path, residency: Residency | None = None) -> WanVACETransformer3DModel:
     """VACE's transformer on its device; what is idle in `residency` makes room for it.
 
     Raises `AdapterUnusable` when what lies there is damaged, no VACE model or too large for the card, and
@@ -82,7 +82,7 @@ def load_vace(model: WanModel, models_dir: Path, residency: Residency) -> WanVAC
     device = device_named(model.device)
     try:
         component, files = _vace(model, models_dir)
-        return _vace_transformer(component, files, model.dtype, device, residency)
+        return _vace_transformer(component, files, model.dtype, device, residency or Residency())
     except ConfigurationError as error:  # jobs that do without it go on
         raise AdapterUnusable(str(error)) from error
 

@@ -262,6 +262,8 @@ class TestInMidGeneration:
         product.over(product.submit(fresh("image_fast")))
         assert product.reports(cancelled) == ["processing", "failed"]
         assert product.last_metadata(cancelled)["error_type"] == "cancelled"
+        held = {component["name"] for component in pod.worker()["card"]["components"]}
+        assert held == {"transformer", "vae", "text_encoder"}
         wait_until(lambda: product.nothing_left("wan_queue"), "the acknowledgements")
 
     def test_a_killed_worker_loses_no_job(self, product: Product, pod: Pod) -> None:

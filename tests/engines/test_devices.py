@@ -56,5 +56,37 @@ def test_the_peak_is_told_once_in_gb(monkeypatch: pytest.MonkeyPatch) -> None:
     assert second.used_gb == 1.0
 
 
+def test_the_peak_of_a_stage_is_told_beyond_what_was_held_and_the_job_s_peak_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from types import SimpleNamespace
+
+    from ourvidz_worker.engines.residency.card import TorchCard
+
+    peak, card = [9_000_000_000], TorchCard(torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peak[0])
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 4_000_000_000)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: peak.__setitem__(0, 4_000_000_000))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=48_000_000_000)
+    )
+    taken = card.peak()
+    assert taken is not None
+    peak[0] = 6_500_000_000
+    assert taken() == 2_500_000_000
+    assert card.total_bytes == 48_000_000_000
+    memory = memory_of(torch.device("cuda"))
+    assert memory is not None
+    assert memory.used_gb == 9.0
+
+
+def test_nothing_is_counted_on_the_cpu() -> None:
+    from ourvidz_worker.engines.residency.card import TorchCard
+
+    card = TorchCard(torch.device("cpu"))
+    assert (card.total_bytes, card.peak()) == (None, None)
+    card.free_cache()
+
+
 def test_dtypes_are_found_by_name() -> None:
     assert dtype_named("bfloat16") is torch.bfloat16

@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ourvidz_worker.engines.headroom import require_headroom
+from ourvidz_worker.engines import headroom
+from ourvidz_worker.engines.headroom import require_headroom, room_for_weights
+from ourvidz_worker.engines.residency.ranks import Rank
+from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.errors import ConfigurationError, OutOfMemory
+from tests.residency.declared import GB, DeclaredWeights
 from tests.volume.weight_files import write_weights
 
 CARD = torch.device("cuda:0")
@@ -34,6 +38,27 @@ def test_a_card_that_is_too_small_stays_so() -> None:
 
 def test_the_cpu_is_not_asked() -> None:
     require_headroom(torch.device("cpu"), 10**15, "SDXL", memory=lambda device: (0, 0))
+
+
+def test_what_is_idle_makes_room_for_weights() -> None:
+    residency, idle = Residency(10 * GB), DeclaredWeights(6)
+    residency.add("qwen", idle, rank=Rank.LANGUAGE)
+    with room_for_weights(residency, torch.device("cpu"), NEEDED, "SDXL"):
+        assert not idle.on_card
+        assert residency.claimed_bytes == NEEDED
+    assert residency.claimed_bytes == 0
+
+
+def test_a_card_that_is_too_small_evicts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(headroom, "_card_memory", lambda device: (3_000_000_000, 4_000_000_000))
+    residency, idle = Residency(4 * GB), DeclaredWeights(1)
+    residency.add("qwen", idle, rank=Rank.LANGUAGE)
+    with (
+        pytest.raises(ConfigurationError, match=r"SDXL needs 6\.9 GB"),
+        room_for_weights(residency, CARD, NEEDED, "SDXL"),
+    ):
+        pass
+    assert idle.on_card
 
 
 def test_weights_are_counted_in_the_dtype_they_are_held_in(tmp_path: Path) -> None:

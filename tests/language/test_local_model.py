@@ -171,11 +171,33 @@ async def test_a_question_that_waits_for_the_load_is_never_asked_once_it_is_over
 
 
 @story
+async def test_its_place_on_the_card_is_for_others_while_nobody_asks(make: Make) -> None:
+    model = make()
+    before = await said(model)
+    assert model._residency.evict_idle() == ["qwen"]
+    assert "qwen" not in model._residency.resident
+    assert await said(model) == before
+    assert model._residency.resident == ("qwen",)
+
+
+@story
+async def test_without_room_on_the_card_it_is_unavailable(make: Make) -> None:
+    model = make()
+    await model.load()
+    model._residency._budget = model._residency.claimed_bytes
+    model._residency._budget_is_set = True
+    model._residency._patience = 0.0
+    with pytest.raises(ModelUnavailable, match=r"the stage answer needs 0\.0 GB for qwen and 0\.5 GB to work in"):
+        await said(model)
+
+
+@story
 async def test_a_closed_model_is_forgotten(make: Make) -> None:
     model = make()
     await model.load()
     await model.close()
     await eventually(lambda: model._chat is None, "the model to be forgotten")
+    assert model._residency.resident == ()
 
 
 @story

@@ -6,12 +6,11 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import respx
 
 from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
 from ourvidz_worker.contract.callback import Callback, CallbackProfile, ReportedAsset
@@ -24,12 +23,10 @@ from ourvidz_worker.errors import (
     WorkerError,
 )
 from tests.backend.pauses import Pauses
-
-# Whatever transport stands under a client.
-pytestmark = pytest.mark.respx(using="httpx", assert_all_called=False)
+from tests.support.scripted_rest import CUT_SHORT, HANG_UP, NEVER, Scripted, ScriptedRest
 
 URL = "https://project.example"
-ENDPOINT = f"{URL}/functions/v1/job-callback"
+ENDPOINT = "/functions/v1/job-callback"
 KEY = "a-very-secret-service-key"
 SECRET = "a-very-secret-callback-secret"
 
@@ -49,6 +46,7 @@ def refused(message: str, status: int = 400) -> httpx.Response:
 
 
 def report(
+    far: ScriptedRest,
     callback: Callback = COMPLETED,
     *,
     pauses: Pauses | None = None,
@@ -58,7 +56,7 @@ def report(
 ) -> None:
     async def run() -> None:
         reporter = CallbackReporter(
-            url=f"{URL}/",
+            url=f"{far.url}/",
             service_key=KEY,
             profile=profile,
             secret=SECRET,
@@ -74,44 +72,35 @@ def report(
     asyncio.run(run())
 
 
-def answers(mock: respx.MockRouter, responses: Sequence[httpx.Response | Exception]) -> None:
-    mock.post(ENDPOINT).mock(side_effect=responses)
+@pytest.fixture
+def far() -> Iterator[ScriptedRest]:
+    with ScriptedRest() as scripted:
+        yield scripted
+        assert set(scripted.paths) <= {ENDPOINT}
 
 
-def always(mock: respx.MockRouter, response: httpx.Response | Exception) -> None:
-    if isinstance(response, Exception):
-        mock.post(ENDPOINT).mock(side_effect=response)
-    else:
-        mock.post(ENDPOINT).mock(return_value=response)
-
-
-def sent(mock: respx.MockRouter) -> httpx.Request:
-    request: httpx.Request = mock.calls.last.request
-    return request
-
-
-def test_both_headers_carry_the_service_key(respx_mock: respx.MockRouter) -> None:
-    always(respx_mock, OK)
-    report()
-    headers = sent(respx_mock).headers
+def test_both_headers_carry_the_service_key(far: ScriptedRest) -> None:
+    far.answer(OK)
+    report(far)
+    headers = far.headers[-1]
     assert (headers["apikey"], headers["Authorization"]) == (KEY, f"Bearer {KEY}")
     assert headers["Content-Type"] == "application/json"
 
 
-def test_profile_2025_07_sends_keys_and_no_signature(respx_mock: respx.MockRouter) -> None:
+def test_profile_2025_07_sends_keys_and_no_signature(far: ScriptedRest) -> None:
     """`assets` are strings: an object in the list fails the call."""
-    always(respx_mock, OK)
-    report()
-    assert json.loads(sent(respx_mock).content)["assets"] == ["user/job-1_0.png"]
-    assert "X-Callback-Signature" not in sent(respx_mock).headers
+    far.answer(OK)
+    report(far)
+    assert json.loads(far.bodies[-1])["assets"] == ["user/job-1_0.png"]
+    assert "X-Callback-Signature" not in far.headers[-1]
 
 
-def test_profile_2026_02_signs_the_exact_bytes_it_sends(respx_mock: respx.MockRouter) -> None:
-    always(respx_mock, OK)
-    report(profile="2026-02")
-    body = sent(respx_mock).content
+def test_profile_2026_02_signs_the_exact_bytes_it_sends(far: ScriptedRest) -> None:
+    far.answer(OK)
+    report(far, profile="2026-02")
+    body = far.bodies[-1]
     digest = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-    assert sent(respx_mock).headers["X-Callback-Signature"] == f"sha256={digest}"
+    assert far.headers[-1]["X-Callback-Signature"] == f"sha256={digest}"
     assert json.loads(body)["assets"][0]["url"] == "user/job-1_0.png"
 
 
@@ -122,21 +111,21 @@ def test_profile_2026_02_without_a_secret_is_a_configuration_error(secret: str |
 
 
 @pytest.mark.parametrize("row", ["image_id", "video_id"])
-def test_completed_before_the_row_is_linked_is_repeated_until_it_is(respx_mock: respx.MockRouter, row: str) -> None:
+def test_completed_before_the_row_is_linked_is_repeated_until_it_is(far: ScriptedRest, row: str) -> None:
     """A real race: jobs are queued first."""
     message = f"Job cannot be completed without an associated {row}"
-    answers(respx_mock, [refused(message)] * 8 + [OK])
+    far.answer(*[refused(message)] * 8 + [OK])
     pauses = Pauses()
-    report(pauses=pauses)
-    assert respx_mock.calls.call_count == 9
+    report(far, pauses=pauses)
+    assert len(far.bodies) == 9
     assert pauses.total > 15, "a missing row would have been given up by now"
 
 
-def test_a_row_that_is_never_linked_is_given_up_after_minutes(respx_mock: respx.MockRouter) -> None:
-    always(respx_mock, refused(NOT_LINKED))
+def test_a_row_that_is_never_linked_is_given_up_after_minutes(far: ScriptedRest) -> None:
+    far.answer(refused(NOT_LINKED))
     pauses = Pauses()
     with pytest.raises(RowNotLinked, match="image_id"):
-        report(pauses=pauses)
+        report(far, pauses=pauses)
     assert 285 <= pauses.total <= 315
 
 
@@ -149,18 +138,18 @@ def test_a_row_that_is_never_linked_is_given_up_after_minutes(respx_mock: respx.
         pytest.param(httpx.Response(404, text="Job not found"), id="the later profile's plain text"),
     ],
 )
-def test_a_missing_job_row_is_given_up_soon(respx_mock: respx.MockRouter, answer: httpx.Response) -> None:
-    always(respx_mock, answer)
+def test_a_missing_job_row_is_given_up_soon(far: ScriptedRest, answer: httpx.Response) -> None:
+    far.answer(answer)
     pauses = Pauses()
     with pytest.raises(RowMissing):
-        report(pauses=pauses)
+        report(far, pauses=pauses)
     assert 15 <= pauses.total <= 18
 
 
-def test_a_job_row_that_appears_late_is_reported(respx_mock: respx.MockRouter) -> None:
-    answers(respx_mock, [refused(NO_ROW), refused(NO_ROW), OK])
-    report()
-    assert respx_mock.calls.call_count == 3
+def test_a_job_row_that_appears_late_is_reported(far: ScriptedRest) -> None:
+    far.answer(*[refused(NO_ROW), refused(NO_ROW), OK])
+    report(far)
+    assert len(far.bodies) == 3
 
 
 PASSING: list[Any] = [
@@ -178,28 +167,25 @@ PASSING: list[Any] = [
     ),
     pytest.param(httpx.Response(200, text='{"success": tr'), id="200 cut short"),
     pytest.param(httpx.Response(200, text="<html>"), id="200 with HTML"),
-    pytest.param(httpx.ConnectError("refused"), id="no connection"),
-    pytest.param(httpx.ReadTimeout("slow"), id="no answer"),
-    pytest.param(httpx.RemoteProtocolError("cut"), id="connection cut"),
+    pytest.param(HANG_UP, id="no answer"),
+    pytest.param(CUT_SHORT, id="connection cut"),
 ]
 
 
 @pytest.mark.parametrize("answer", PASSING)
-def test_a_failure_of_the_gateway_is_repeated(respx_mock: respx.MockRouter, answer: httpx.Response | Exception) -> None:
+def test_a_failure_of_the_gateway_is_repeated(far: ScriptedRest, answer: Scripted) -> None:
     """`completed` twice is 200 with the same result: it may be resent freely."""
-    answers(respx_mock, [answer, answer, OK])
-    report()
-    assert respx_mock.calls.call_count == 3
+    far.answer(*[answer, answer, OK])
+    report(far)
+    assert len(far.bodies) == 3
 
 
 @pytest.mark.parametrize("answer", PASSING)
-def test_a_gateway_that_stays_away_is_given_up_after_minutes(
-    respx_mock: respx.MockRouter, answer: httpx.Response | Exception
-) -> None:
-    always(respx_mock, answer)
+def test_a_gateway_that_stays_away_is_given_up_after_minutes(far: ScriptedRest, answer: Scripted) -> None:
+    far.answer(answer)
     pauses = Pauses()
     with pytest.raises(BackendUnavailable):
-        report(pauses=pauses)
+        report(far, pauses=pauses)
     assert 285 <= pauses.total <= 315
 
 
@@ -217,19 +203,19 @@ def test_a_gateway_that_stays_away_is_given_up_after_minutes(
     ],
 )
 def test_a_wrong_configuration_is_repeated_for_seconds_only_and_says_what_to_set(
-    respx_mock: respx.MockRouter, answer: httpx.Response, names: str
+    far: ScriptedRest, answer: httpx.Response, names: str
 ) -> None:
     """Trap: "401/404: configuration", also for the moment in which a function is deployed anew."""
-    always(respx_mock, answer)
+    far.answer(answer)
     with pytest.raises(ConfigurationError, match=names):
-        report()
-    assert 2 < respx_mock.calls.call_count < 12
+        report(far)
+    assert 2 < len(far.bodies) < 12
 
 
-def test_a_refused_signature_names_the_secret_to_set(respx_mock: respx.MockRouter) -> None:
-    always(respx_mock, httpx.Response(401, json={"error": "Invalid signature"}))
+def test_a_refused_signature_names_the_secret_to_set(far: ScriptedRest) -> None:
+    far.answer(httpx.Response(401, json={"error": "Invalid signature"}))
     with pytest.raises(ConfigurationError, match=r"Invalid signature.*JOB_CALLBACK_SECRET"):
-        report(profile="2026-02")
+        report(far, profile="2026-02")
 
 
 @pytest.mark.parametrize(
@@ -240,66 +226,55 @@ def test_a_refused_signature_names_the_secret_to_set(respx_mock: respx.MockRoute
         httpx.Response(200, json={"success": False, "error": "Invalid status: done"}),
     ],
 )
-def test_any_other_failure_is_final_and_told_in_the_products_words(
-    respx_mock: respx.MockRouter, answer: httpx.Response
-) -> None:
+def test_any_other_failure_is_final_and_told_in_the_products_words(far: ScriptedRest, answer: httpx.Response) -> None:
     """Any failure at all is 400; the worker decides by the message."""
-    always(respx_mock, answer)
+    far.answer(answer)
     with pytest.raises(BackendRefused, match="Invalid status: done"):
-        report()
-    assert respx_mock.calls.call_count == 1
+        report(far)
+    assert len(far.bodies) == 1
 
 
-def test_a_200_that_says_not_linked_is_repeated_too(respx_mock: respx.MockRouter) -> None:
-    answers(respx_mock, [httpx.Response(200, json={"success": False, "error": NOT_LINKED}), OK])
-    report()
-    assert respx_mock.calls.call_count == 2
+def test_a_200_that_says_not_linked_is_repeated_too(far: ScriptedRest) -> None:
+    far.answer(*[httpx.Response(200, json={"success": False, "error": NOT_LINKED}), OK])
+    report(far)
+    assert len(far.bodies) == 2
 
 
-def test_an_outage_does_not_use_up_the_patience_for_a_missing_row(respx_mock: respx.MockRouter) -> None:
-    answers(respx_mock, [httpx.Response(503)] * 9 + [refused(NO_ROW)] * 4 + [OK])
-    report()
-    assert respx_mock.calls.call_count == 14
+def test_an_outage_does_not_use_up_the_patience_for_a_missing_row(far: ScriptedRest) -> None:
+    far.answer(*[httpx.Response(503)] * 9 + [refused(NO_ROW)] * 4 + [OK])
+    report(far)
+    assert len(far.bodies) == 14
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(503), refused(NO_ROW), httpx.ConnectError("refused")])
-def test_processing_is_given_up_within_seconds(
-    respx_mock: respx.MockRouter, answer: httpx.Response | Exception
-) -> None:
+@pytest.mark.parametrize("answer", [httpx.Response(503), refused(NO_ROW), HANG_UP])
+def test_processing_is_given_up_within_seconds(far: ScriptedRest, answer: Scripted) -> None:
     """`processing` after `completed` is 200 and the job goes back to processing."""
-    always(respx_mock, answer)
+    far.answer(answer)
     pauses = Pauses()
     with pytest.raises((BackendUnavailable, RowMissing)):
-        report(PROCESSING, pauses=pauses)
+        report(far, PROCESSING, pauses=pauses)
     assert pauses.total <= 12
 
 
-def test_a_processing_under_way_is_not_cut_short_and_not_repeated(respx_mock: respx.MockRouter) -> None:
+def test_a_processing_under_way_is_not_cut_short_and_not_repeated(far: ScriptedRest) -> None:
     """The function might carry out what was cut short, after the final status."""
-    requests = []
-
-    async def never(request: httpx.Request) -> httpx.Response:
-        requests.append(request)
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
-
-    respx_mock.post(ENDPOINT).mock(side_effect=never)
+    far.answer(NEVER)
     with pytest.raises(BackendUnavailable, match="did not answer"):
-        report(PROCESSING, patience=CallbackPatience(processing=0.0), timeout_seconds=0.05)
-    assert len(requests) == 1
+        report(far, PROCESSING, patience=CallbackPatience(processing=0.0), timeout_seconds=0.05)
+    assert len(far.bodies) == 1
 
 
-def test_failed_is_repeated_like_completed(respx_mock: respx.MockRouter) -> None:
-    answers(respx_mock, [httpx.Response(503)] * 6 + [OK])
-    report(FAILED)
-    assert json.loads(sent(respx_mock).content)["error_message"] == "the prompt is empty"
+def test_failed_is_repeated_like_completed(far: ScriptedRest) -> None:
+    far.answer(*[httpx.Response(503)] * 6 + [OK])
+    report(far, FAILED)
+    assert json.loads(far.bodies[-1])["error_message"] == "the prompt is empty"
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404])
-def test_secrets_that_the_far_side_echoes_are_not_repeated(respx_mock: respx.MockRouter, status: int) -> None:
-    always(respx_mock, refused(f"wrong key {KEY} or secret {SECRET}", status))
+def test_secrets_that_the_far_side_echoes_are_not_repeated(far: ScriptedRest, status: int) -> None:
+    far.answer(refused(f"wrong key {KEY} or secret {SECRET}", status))
     with pytest.raises(WorkerError) as raised:
-        report(profile="2026-02")
+        report(far, profile="2026-02")
     assert KEY not in f"{raised.value!r}"
     assert SECRET not in f"{raised.value!r}"
 

@@ -16,6 +16,7 @@ from tests.support.loop_thread import LoopThread
 
 NEVER: Final = "never"
 HANG_UP: Final = "hang up"
+CUT_SHORT: Final = httpx.Response(200, text='{"resu', headers={"Content-Length": "99", "Connection": "close"})
 Scripted = httpx.Response | str
 """An answer, `NEVER`, or `HANG_UP` in place of one."""
 
@@ -23,10 +24,11 @@ Scripted = httpx.Response | str
 class ScriptedRest:
     """`with ScriptedRest() as server:` gives what `answer` was told, and what was told last again and again.
 
-    `bodies` and `headers` are those of the requests so far.
+    `paths`, `bodies` and `headers` are those of the requests so far.
     """
 
     def __init__(self) -> None:
+        self.paths: list[str] = []
         self.bodies: list[bytes] = []
         self.headers: list[httpx.Headers] = []
         self._script: list[Scripted] = []
@@ -88,10 +90,11 @@ class ScriptedRest:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Read a request and answer it; whether the connection stays."""
-        _, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
         parted = (line.partition(":") for line in lines if line)
         headers = httpx.Headers([(name, value.strip()) for name, _, value in parted])
         body = await reader.readexactly(int(headers.get("Content-Length", 0)))
+        self.paths.append(first.split(" ")[1])
         self.headers.append(headers)
         self.bodies.append(body)
         answer = self._script.pop(0) if len(self._script) > 1 else self._script[0]
@@ -106,5 +109,6 @@ class ScriptedRest:
 
 def _on_the_wire(answer: httpx.Response) -> bytes:
     lines = [f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    headers = {"content-length": str(len(answer.content)), **answer.headers}
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + answer.content

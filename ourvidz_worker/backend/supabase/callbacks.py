@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+from aiohttp import ClientError
 
-from ourvidz_worker.backend.exchange import ExchangeTransport
+from ourvidz_worker.backend.exchange import Answer, Exchange
 from ourvidz_worker.backend.retrying import Patience, Sleep, retrying
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.contract.callback import (
@@ -33,7 +34,6 @@ _ROW_MISSING = (
     "multiple (or no) rows returned",
     "Job not found",
 )
-_CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,35 +89,34 @@ class CallbackReporter:
         self._timeout_seconds = timeout_seconds
         self._patience = patience or CallbackPatience()
         self._sleep = sleep
-        self._http = httpx.AsyncClient(
-            transport=ExchangeTransport(),
-            timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
-            headers={"apikey": service_key, "Authorization": f"Bearer {service_key}"},
-        )
+        self._exchange = Exchange()
 
     async def report(self, callback: Callback) -> None:
         body = callback_body(callback, self._profile)
-        headers = {"Content-Type": "application/json"}
+        headers = {
+            "apikey": self._service_key,
+            "Authorization": f"Bearer {self._service_key}",
+            "Content-Type": "application/json",
+        }
         if self._secret:
             headers[SIGNATURE_HEADER] = callback_signature(body, self._secret)
         await retrying(self._patience.for_status(callback.status), sleep=self._sleep)(self._send, body, headers)
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._exchange.close()
 
     async def _send(self, body: bytes, headers: dict[str, str]) -> None:
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._http.post(self._endpoint, content=body, headers=headers)
-        except (TimeoutError, httpx.HTTPError) as error:
+            answer = await self._exchange.post(self._endpoint, body, headers, seconds=self._timeout_seconds)
+        except (TimeoutError, ClientError) as error:
             reason = type(error).__name__
             raise BackendUnavailable(f"job-callback did not answer ({reason})") from error
         if problem := self._problem(answer):
             raise problem
 
-    def _problem(self, answer: httpx.Response) -> WorkerError | None:
+    def _problem(self, answer: Answer) -> WorkerError | None:
         """What an answer means for the caller; None for success."""
-        status, body = answer.status_code, _json_object(answer)
+        status, body = answer.status, _json_object(answer)
         relayed = answer.headers.get("x-relay-error", "").lower() == "true"
         if relayed or status >= 500 or status in (408, 425, 429):
             return BackendUnavailable(f"job-callback is out of reach: the gateway answered HTTP {status}")
@@ -147,17 +146,17 @@ class CallbackReporter:
         return f"job-callback answered {status} ({said or 'no reason given'}): check {keys}"
 
 
-def _json_object(answer: httpx.Response) -> dict[str, Any] | None:
+def _json_object(answer: Answer) -> dict[str, Any] | None:
     try:
-        body = answer.json()
+        body = json.loads(answer.body)
     except ValueError:  # an HTML page, or cut short
         return None
     return body if isinstance(body, dict) else None
 
 
-def _plain_words(answer: httpx.Response) -> str:
+def _plain_words(answer: Answer) -> str:
     """The function of 2026-02 says some of its refusals in plain text; an HTML page is a proxy's."""
-    text = answer.text.strip()
+    text = answer.body.decode("utf-8", "replace").strip()
     plain = answer.headers.get("content-type", "").startswith("text/plain") and not text.startswith("<")
     return text if plain else ""
 

@@ -21,7 +21,7 @@ from unittest import mock
 import httpx
 import structlog
 
-from ourvidz_worker.backend.upstash import client as upstash_client
+from ourvidz_worker.backend.exchange import Exchange
 from ourvidz_worker.contract.catalogue import Catalogue, parse_catalogue
 from ourvidz_worker.runtime import durable
 from tests.model.climate import Blow, Climate, Weather
@@ -236,7 +236,7 @@ def _virtual(world: World, network: Network, seed: int) -> Iterator[None]:
             (time, "time", lambda: _EPOCH + world.now),
             (time, "monotonic", lambda: world.now),
             (httpx, "AsyncClient", network.client),
-            (upstash_client, "Exchange", network.exchange),
+            (Exchange, "post", network.post),
             # Nothing of a world has to survive a power cut, and its disk is never full.
             (durable, "flush", lambda _path: None),
             (durable, "PROBE_BYTES", 1),

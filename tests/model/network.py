@@ -90,9 +90,15 @@ class Network:
         """Stands in for `httpx.AsyncClient`."""
         return Client(self)
 
-    def exchange(self) -> CommandExchange:
-        """Stands in for `Exchange`, which carries the commands of the queue."""
-        return CommandExchange(self)
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
+        """Stands in for that of `Exchange`. The body of a command of the queue is the command."""
+        address = httpx.URL(url)
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self.request("POST", address, json.loads(body) if address.path == "/" else body)
+        except httpx.HTTPError as error:
+            raise aiohttp.ClientError(str(error)) from error
+        return Answer(response.status_code, response.headers, response.content)
 
     async def request(self, method: str, url: httpx.URL, body: Any) -> httpx.Response:
         process = self._world.current
@@ -189,21 +195,3 @@ class Client:
         for hook in self.event_hooks.get("response", ()):
             await hook(response)
         return response
-
-
-class CommandExchange:
-    """As much of `Exchange` as the queue uses."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Answer:
-        try:
-            async with asyncio.timeout(seconds):
-                response = await self._network.request("POST", httpx.URL(url), json.loads(body))
-        except httpx.HTTPError as error:
-            raise aiohttp.ClientError(str(error)) from error
-        return Answer(response.status_code, response.headers, response.content)
-
-    async def close(self) -> None:
-        """No connection is kept."""

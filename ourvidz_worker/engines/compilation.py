@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ourvidz_worker.engines.devices import raise_if_poisoned
+from ourvidz_worker.engines.turns import TURNS
 from ourvidz_worker.engines.volume.tiers import Compile
 from ourvidz_worker.errors import OutOfMemory
 
@@ -183,7 +184,8 @@ class CompiledBlocks:
             with self._holding():
                 self._wrap_blocks()
                 while self._pending:
-                    self._compile_next()
+                    with TURNS.computing():
+                        self._compile_next()
                     if self._give_way.is_set():
                         return
         except (torch.OutOfMemoryError, OutOfMemory):

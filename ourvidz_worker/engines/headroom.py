@@ -11,6 +11,7 @@ from ourvidz_worker.engines.devices import GB, free_cache
 from ourvidz_worker.engines.residency.card import TorchCard
 from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.residency.workspace import weights
+from ourvidz_worker.engines.turns import TURNS
 from ourvidz_worker.errors import ConfigurationError, OutOfMemory
 
 CardMemory = Callable[[torch.device], tuple[int, int]]
@@ -28,7 +29,8 @@ def room_for_weights(residency: Residency, device: torch.device, needed_bytes: i
         require_headroom(device, needed_bytes, what)
     with residency.stage(f"loading {what}", workspace=weights(what, needed_bytes)):
         require_headroom(device, needed_bytes, what)
-        yield
+        with TURNS.loading():
+            yield
 
 
 def require_headroom(device: torch.device, needed_bytes: int, what: str, *, memory: CardMemory | None = None) -> None:

@@ -10,6 +10,7 @@ import torch
 from ourvidz_worker.engines.drawing import AfterStep
 from ourvidz_worker.engines.guidance import GuidanceCut
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
+from ourvidz_worker.engines.turns import TURNS
 
 
 def run_pipeline(
@@ -23,6 +24,7 @@ def run_pipeline(
 
     def step_ended(pipe: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         after_step(index + 1)
+        TURNS.give_way()
         return {} if cut is None else cut.step_ended(pipe, index, tensors)
 
     # Noise is drawn on the CPU, so that a seed means the same picture on every card.

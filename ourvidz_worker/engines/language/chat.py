@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, 
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
 from ourvidz_worker.engines.headroom import room_for_weights
 from ourvidz_worker.engines.residency.residency import Residency
+from ourvidz_worker.engines.turns import TURNS
 from ourvidz_worker.engines.unloadable import unloadable
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import QwenModel
@@ -47,6 +48,7 @@ class Chat:
         except Exception as error:
             raise unloadable(self._name, folder, error) from error
 
+    @TURNS.computing()
     def say(
         self,
         messages: Sequence[Message],

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from ourvidz_worker.control import Held, usable_bytes
 from ourvidz_worker.engines.residency.component import Component, Movable
 from ourvidz_worker.engines.residency.ranks import Rank
 from ourvidz_worker.engines.residency.workspace import NONE, MeasuredWorkspaces, Workspace
+from ourvidz_worker.engines.turns import TURNS
 from ourvidz_worker.errors import OutOfMemory
 
 GB = 10**9
@@ -188,9 +189,17 @@ class Residency:
             self._changed.notify_all()
 
     def _entered(self, name: str, needs: Sequence[str], workspace: Workspace) -> _Stage:
-        """Ask, evict and wait, in this order, until the stage fits."""
+        """Ask, evict and wait, in this order, until the stage fits.
+
+        Who waits lets models be loaded meanwhile, for it may be the room of one of those that it waits for. It goes on
+        computing once nobody waits for its lock here.
+        """
+        with ExitStack() as paused:
+            return self._let_in(name, needs, workspace, paused)
+
+    def _let_in(self, name: str, needs: Sequence[str], workspace: Workspace, paused: ExitStack) -> _Stage:
         deadline = self._clock() + self._patience
-        asked = False
+        asked = waiting = False
         while True:
             with self._changed:
                 stage = _Stage(
@@ -206,6 +215,9 @@ class Residency:
                     self._begin(stage)
                     return stage
                 if asked:
+                    if not waiting:
+                        waiting = True
+                        paused.enter_context(TURNS.paused())
                     if not self._another_ended(deadline):
                         self._failed.needs = stage.needs
                         raise OutOfMemory(self._complaint(stage))

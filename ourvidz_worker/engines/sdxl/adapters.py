@@ -20,6 +20,7 @@ from ourvidz_worker.engines.sdxl.components import UNET
 from ourvidz_worker.engines.sdxl.controlnets import ControlNet, load_controlnet
 from ourvidz_worker.engines.sdxl.image_encoder import ImageEncoder, load_image_encoder
 from ourvidz_worker.engines.sdxl.ip_adapters import IpAdapter, load_ip_adapter
+from ourvidz_worker.engines.turns import TURNS
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.engines.volume.safetensors_header import DamagedFile
@@ -93,6 +94,7 @@ class Adapters:
         room = workspace.weights(key, _bytes_of(self._paths[key], self._pipe.unet.dtype))
         with (
             self._residency.stage("reference", needs=(UNET,), workspace=room),
+            TURNS.loading(),
             torch.random.fork_rng(devices=[]),  # some models draw weights before they read them
         ):
             loaded = load(self._paths[key])

@@ -32,6 +32,7 @@ from ourvidz_worker.engines.sdxl.prompt_encoding import PromptCall, PromptEncode
 from ourvidz_worker.engines.sdxl.steered import Steered, Steerer
 from ourvidz_worker.engines.sdxl.tuning import Tuning, tuned
 from ourvidz_worker.engines.sdxl.warming import warm_up
+from ourvidz_worker.engines.turns import TURNS
 from ourvidz_worker.engines.vae_modes import TILE
 from ourvidz_worker.engines.volume.model_config import SdxlModel
 from ourvidz_worker.errors import PoisonedContext, WorkerError
@@ -148,6 +149,7 @@ class SdxlEngine:
             return [error] * len(orders)
         return [classified(each, "SDXL") if isinstance(each, BaseException) else each for each in outcomes]
 
+    @TURNS.computing()
     def _draw(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
         """Orders that differ in their prompts and seeds alone, or a single one, which may have references."""
         first, loaded = orders[0].request, self._ready()

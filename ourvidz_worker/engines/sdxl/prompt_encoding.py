@@ -15,6 +15,7 @@ from ourvidz_worker.engines.residency import workspace
 from ourvidz_worker.engines.residency.residency import Residency
 from ourvidz_worker.engines.sdxl.components import TEXT_ENCODERS
 from ourvidz_worker.engines.sdxl.prompt_weights import WeightedPrompt, read_weights
+from ourvidz_worker.engines.turns import TURNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class PromptEncoder:
             return self._kept.get(text, pinned=True)
         return EncodedPrompt(torch.zeros_like(positive.embeds), torch.zeros_like(positive.pooled), None)
 
+    @TURNS.computing()
     @torch.no_grad()
     def _encode(self, text: str) -> EncodedPrompt:
         read = read_weights(text)

@@ -29,6 +29,7 @@ from transformers import (
 from ourvidz_worker.engines.tiny import mosaic, tokenizers
 from ourvidz_worker.engines.tiny.adapters import build_adapters
 from ourvidz_worker.engines.tiny.shapes import ADAPTERS, QWEN, SDXL, VACE, WAN
+from ourvidz_worker.engines.turns import TURNS
 from ourvidz_worker.engines.volume.model_config import Part
 
 SEED = 0
@@ -37,7 +38,7 @@ SEED = 0
 def build(part: Part, folder: Path) -> None:
     """Write one tiny model into a folder. The caller's random numbers are not disturbed."""
     builders = {"sdxl": _sdxl, "wan": _wan, "qwen": _qwen}
-    with torch.random.fork_rng(devices=[]):
+    with TURNS.loading(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         builders[part](folder)
 

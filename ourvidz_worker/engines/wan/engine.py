@@ -22,6 +22,7 @@ from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.recovery import Recovery
 from ourvidz_worker.engines.residency import workspace
 from ourvidz_worker.engines.residency.residency import Residency
+from ourvidz_worker.engines.turns import TURNS
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import latents as wan_latents
 from ourvidz_worker.engines.wan.denoiser import Denoiser
@@ -110,6 +111,7 @@ class WanEngine:
     def generate_together(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
         return [self._outcome(order) for order in orders]
 
+    @TURNS.computing()
     def generate(self, request: GenerationRequest, on_step: OnStep, on_frames: OnFrames = unheard) -> Generation:
         """Stills of a job are drawn one by one, so that a seed gives the same picture in any company."""
         job, loaded = self._planned(request.job), self._ready()

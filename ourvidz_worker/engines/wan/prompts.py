@@ -8,6 +8,8 @@ import torch
 from diffusers import WanPipeline
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 
+from ourvidz_worker.engines.turns import TURNS
+
 PROMPT_TOKENS = 512  # the length WAN was trained with; encode_prompt alone would pad to 226
 
 
@@ -19,6 +21,7 @@ class EncodedText:
     tokens_left_out: int
 
 
+@TURNS.computing()
 @torch.no_grad()
 def encode_text(pipe: WanPipeline, text: str) -> EncodedText:
     embeds, _ = pipe.encode_prompt(text, do_classifier_free_guidance=False, max_sequence_length=PROMPT_TOKENS)

@@ -93,7 +93,8 @@ class Member:
             claim = await self.queue.claim()
             doings.claims.append(time.perf_counter() - asked_at)
             behind = (claim and claim.behind) or 0
-            if claim is None:
+            if claim is None:  # another worker was faster
+                await self._rest(self._poll_seconds)
                 continue
             job = parse_job(claim.delivery, catalogue())
             begun = await self.queue.begin(claim, job.id)

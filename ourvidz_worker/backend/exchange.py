@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from ourvidz_worker.backend.trust import trusted
 IDLE_SECONDS = 0.5
 _ROUNDS_TO_CLOSE = 4  # of the event loop: one to look, and what TLS needs to close
 _LARGE = 256 * 1024
+_PIECE = 64 * 1024
 _KINDS: Mapping[type[Exception], type[httpx.TransportError]] = {
     aiohttp.ConnectionTimeoutError: httpx.ConnectTimeout,
     TimeoutError: httpx.ReadTimeout,
@@ -85,7 +86,7 @@ class Exchange:
 class ExchangeTransport(httpx.AsyncBaseTransport):
     """What stands under an httpx client of one server whose answers are small: they are read whole.
 
-    The limits of `httpx.Timeout` hold for connecting and reading; raises httpx's errors.
+    The limits of `httpx.Timeout` hold for connecting, for writing a piece and for reading; raises httpx's errors.
     """
 
     def __init__(self) -> None:
@@ -95,20 +96,25 @@ class ExchangeTransport(httpx.AsyncBaseTransport):
         body, url = await request.aread(), str(request.url)
         timeout = request.extensions.get("timeout", {})
         limit = aiohttp.ClientTimeout(sock_connect=timeout.get("connect"), sock_read=timeout.get("read"))
+        writing = asyncio.timeout(None)
         try:
             session = await self._exchange.session(url)
-            async with session.request(
-                request.method,
-                URL(url, encoded=True),
-                data=_in_pieces(body) if body else None,
-                headers=request.headers.multi_items(),
-                timeout=limit,
-                allow_redirects=False,
-                auto_decompress=False,  # httpx does
-            ) as answer:
+            async with (
+                writing,
+                session.request(
+                    request.method,
+                    URL(url, encoded=True),
+                    data=_pieces(body, writing, timeout.get("write")) if body else None,
+                    headers=request.headers.multi_items(),
+                    timeout=limit,
+                    allow_redirects=False,
+                    auto_decompress=False,  # httpx does
+                ) as answer,
+            ):
                 return httpx.Response(answer.status, headers=answer.raw_headers, content=await answer.read())
         except (TimeoutError, aiohttp.ClientError) as error:
-            kind = next(kind for known, kind in _KINDS.items() if isinstance(error, known))
+            known = next(kind for known, kind in _KINDS.items() if isinstance(error, known))
+            kind = httpx.WriteTimeout if writing.expired() else known
             raise kind(str(error) or type(error).__name__, request=request) from error
 
     async def aclose(self) -> None:
@@ -119,6 +125,19 @@ async def _see_what_came() -> None:
     """After a pause of the process or of its event loop, the end of a kept connection is there and not yet seen."""
     for _ in range(_ROUNDS_TO_CLOSE):
         await asyncio.sleep(0)
+
+
+async def _pieces(body: bytes, writing: asyncio.Timeout, seconds: float | None) -> AsyncIterator[bytes]:
+    """A large body goes out in pieces, between which others get their turn.
+
+    aiohttp waits for ever for a server that does not read on, so each piece has `seconds` in `writing` to be taken.
+    """
+    loop = asyncio.get_running_loop()
+    for start in range(0, len(body), _PIECE):
+        if seconds is not None:
+            writing.reschedule(loop.time() + seconds)
+        yield body[start : start + _PIECE]
+    writing.reschedule(None)
 
 
 def _in_pieces(body: bytes) -> bytes | BytesIO:

@@ -11,12 +11,15 @@ INK, FILL, GUIDE = "#222", "#1f5fa8", "#ccc"
 
 
 def bar_chart(title: str, values: Mapping[str, float], unit: str = "s") -> str:
-    """An SVG document with a bar for each value above 0, in seconds unless another unit is named."""
-    low = math.floor(math.log10(min(values.values())))
-    high = max(math.ceil(math.log10(max(values.values()))), low + 1)
+    """An SVG document with a bar for each value, in seconds unless another unit is named; 0 has no length."""
+    positive = [value for value in values.values() if value > 0] or [1.0]
+    low = math.floor(math.log10(min(positive)))
+    high = max(math.ceil(math.log10(max(positive))), low + 1)
     height = TOP + len(values) * (BAR + GAP) + 24
 
     def across(value: float) -> float:
+        if value <= 0:
+            return LEFT
         return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(value) - low) / (high - low)
 
     guides = [

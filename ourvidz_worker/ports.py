@@ -218,7 +218,7 @@ class JobQueue(Protocol):
         """What this owner holds, to find a claim whose answer was lost."""
 
     async def peek(self, count: int) -> list[str]:
-        """The next `count` elements without taking them, the next one first."""
+        """The first `count` elements in the order of the queue, without taking them; claims may pass some over."""
 
     async def release(self, owner: str, reason: str) -> int:
         """Queue again what an owner known to be dead holds; returns how many jobs.

@@ -236,7 +236,8 @@ async def _idle(rig: Rig, workers: int, arguments: argparse.Namespace, dice: ran
         before = await rig.cost(doings)
         for number in range(arguments.pickups):
             job_id = f"job-{number}"
-            await asyncio.sleep(dice.uniform(0, 0.2 * arguments.poll))
+            # A lone worker has just looked, after its last job: jobs come at any time until it looks again.
+            await asyncio.sleep(dice.uniform(0, arguments.poll / min(workers, 5)))
             queued_at = time.perf_counter()
             await rig.push(job_id)
             await _until(lambda: job_id in doings.begun)  # noqa: B023 - awaited before the next one
@@ -337,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--jobs", 300, "jobs of a measurement, and at least two for each worker (default: %(default)s)"),
         ("--length-workers", 10, "workers on the queues of --lengths (default: %(default)s)"),
         ("--claims", 300, "claims alone, for each length and mix (default: %(default)s)"),
-        ("--pickups", 100, "jobs that come to idle workers one by one (default: %(default)s)"),
+        ("--pickups", 60, "jobs that come to idle workers one by one (default: %(default)s)"),
     ):
         parser.add_argument(name, type=int, default=default, metavar="N", help=text)
     parser.add_argument(

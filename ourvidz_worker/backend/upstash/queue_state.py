@@ -41,7 +41,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """`waiting`, `dead`: how many elements; `coming`: the next ones to be claimed."""
+    """`waiting`, `dead`: how many elements; `coming`: the first in the queue, which fast ones may pass."""
 
     queue: str
     waiting: int

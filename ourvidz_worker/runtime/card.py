@@ -54,8 +54,8 @@ class Card:
     """
 
     def __init__(self, studio: Studio, *, most_images: int = 1) -> None:
+        self.shared = most_images > 1
         self._studio = studio
-        self._shared = most_images > 1
         self._line: Line[Seat] = Line(most_images)
         self._drawing: asyncio.Task[None] | None = None
         self._seated = 0
@@ -78,7 +78,7 @@ class Card:
     @property
     def wanted(self) -> str | None:
         """The job type that one more may be of to share the next batch."""
-        return self._line.wanted if self._shared else None
+        return self._line.wanted if self.shared else None
 
     def close_line(self) -> None:
         """Nobody else shares the next batch."""
@@ -86,7 +86,7 @@ class Card:
 
     async def draw(self, sitter: Sitter, start: Start, *, suspect: bool) -> Outcome:
         """Wait for the card and draw. Raises the `Interruption` that ended the wait."""
-        alone = suspect or not self._shared
+        alone = suspect or not self.shared
         shape = None if alone else self._studio.shape(sitter)
         seat = Seat(sitter, start, shape, suspect)
         self._line.join(seat)

@@ -201,7 +201,7 @@ class Handler:
     async def _generated(self, work: Work) -> Drawn:
         begin = partial(self._starts.begin, work)
         sitter = await self._preparation.prepare(work.job, work.interrupter, work.progress, begin)
-        if self.card.busy:
+        if self.card.busy or self.card.shared:  # who may share a batch is told by the prompt, too
             await self._preparation.read_ahead(sitter)
         suspect = work.holding.claim.delivery.redelivered
         outcome = await self.card.draw(sitter, partial(self._seat, work), suspect=suspect)

@@ -148,13 +148,13 @@ async def test_a_lost_lease_leaves_the_next_job_where_it_is(tmp_path: Path) -> N
 
 @story
 async def test_a_waiting_job_that_is_cancelled_makes_room_for_another(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, lease=LeaseTimes(0.3))
+    scene = Scene(tmp_path)
     scene.submit(*ELEMENTS)
     drawing = scene.engine.hold_at(2)
     async with scene.working():
         await drawing.reached()
         await scene.waiting("job-2")
-        scene.redis.cancelled.add("job-2")
+        scene.lease.on_cancelled(["job-2"])
         await scene.waiting("job-3")
         assert scene.listener.outcomes() == {"job-2": "cancelled"}
         drawing.open()

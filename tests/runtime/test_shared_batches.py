@@ -13,7 +13,6 @@ import structlog
 
 from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.errors import BackendUnavailable, GenerationFailed, OutOfMemory, PoisonedContext
-from ourvidz_worker.runtime.lease import LeaseTimes
 from tests.runtime.scene import Scene, payload
 from tests.support.fakes import Gate
 from tests.support.stories import story
@@ -135,14 +134,13 @@ async def test_a_failure_of_the_whole_batch_is_each_jobs_own(tmp_path: Path) -> 
 
 @story
 async def test_one_that_is_cancelled_leaves_the_others_alone(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, most_images=4, lease=LeaseTimes(0.3))
+    scene = Scene(tmp_path, most_images=4)
     scene.submit(FIRST, job(1), job(2))
     drawing = scene.engine.hold_at(2, "job-1")
     async with gathering(scene, "job-1", "job-2") as first:
         first.open()
         await drawing.reached()
-        scene.redis.cancelled.add("job-2")
-        await scene.told_to_stop("job-2")
+        scene.lease.on_cancelled(["job-2"])
         drawing.open()
     assert scene.listener.outcomes() == {"job-0": "completed", "job-1": "completed", "job-2": "cancelled"}
     assert scene.steps("job-2") == [1]

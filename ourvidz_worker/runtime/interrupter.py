@@ -36,6 +36,11 @@ class Interrupter:
         """Whether it is known if the work counts: its start was confirmed, or there is a reason to stop."""
         return self._decided.is_set()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether there is a reason to stop from outside."""
+        return self._stopped.is_set()
+
     def confirm_start(self) -> None:
         """From here on a step goes on to the next one."""
         self._decided.set()

@@ -71,8 +71,11 @@ class Starts:
         self._interrupt = interrupt
 
     def send(self, work: Work) -> asyncio.Task[None] | None:
-        """Begin, unless that was done before, while the generation goes on to its first step."""
-        if work.starting is not None:
+        """Begin, unless that was done before, while the generation goes on to its first step.
+
+        A job may get the card in the moment in which it is stopped: then there is nothing to begin.
+        """
+        if work.starting is not None or work.interrupter.stopped:
             return None
         work.starting = asyncio.create_task(self._begin(work))
         work.starting.add_done_callback(_heard)

@@ -117,7 +117,7 @@ class SdxlEngine:
         if loaded is None or request.references:
             return None
         with suppress(WorkerError), classified_errors("SDXL"):
-            job = loaded.tuning.planned(request.job)
+            job = loaded.tuning.tier.planned(request.job)
             tokens = self._text(loaded, request).tokens
             size, way = (job.width, job.height), (job.num_inference_steps, job.guidance_scale, job.solver)
             return (job.type.name, size, way, tokens)
@@ -155,7 +155,7 @@ class SdxlEngine:
         first, loaded = orders[0].request, self._ready()
         pipe, adapters, tuning = loaded.pipe, loaded.adapters, loaded.tuning
         tuning.blocks.pause()
-        job = tuning.planned(first.job)
+        job = tuning.tier.planned(first.job)
         followed = follow(first.references, adapters.present)
         canvas = Canvas.covering(job.width, job.height, pipe.vae_scale_factor)
         steerer = Steerer(adapters, pipe.vae, job, canvas, self._fit)
@@ -189,7 +189,7 @@ class SdxlEngine:
             return error
 
     def _text(self, loaded: LoadedSdxl, request: GenerationRequest) -> PromptCall:
-        job = loaded.tuning.planned(request.job)
+        job = loaded.tuning.tier.planned(request.job)
         return loaded.prompts.prompt_call(request.prompt, job.negative_prompt, guided=job.guidance_scale > 1.0)
 
     def _ready(self) -> LoadedSdxl:

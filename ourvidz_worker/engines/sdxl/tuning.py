@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,6 @@ class Tuning:
     attention: ChosenAttention
     blocks: CompiledBlocks
 
-    def planned(self, job: Job) -> Job:
-        """The job as it is drawn: distilled weights know one number of steps and one guidance scale."""
-        if self.tier.distilled_lora is None:
-            return job
-        steps, guidance_scale = self.tier.num_inference_steps, self.tier.guidance_scale
-        assert steps is not None
-        assert guidance_scale is not None
-        return replace(job, num_inference_steps=steps, guidance_scale=guidance_scale)
-
     def scheduler(self, job: Job, config: Any) -> Any:
         """A scheduler carries state, so every batch gets its own; `config` is that of the checkpoint's."""
         if self.tier.distilled_lora is None:
@@ -59,11 +50,8 @@ class Tuning:
 
     def details(self, job: Job, steered: Steered) -> dict[str, Any]:
         """The entries for the result metadata: what was really done to this job."""
-        details = {**self.tier.details, **self.attention.details, **self.blocks.details}
-        if "guidance_until" in details.get("tier_measures", {}) and self.cut(job, steered) is None:
-            measures = details["tier_measures"]
-            details["tier_measures"] = {name: measures[name] for name in measures if name != "guidance_until"}
-        return details
+        tier = self.tier.details_of(cut=self.cut(job, steered) is not None)
+        return {**tier, **self.attention.details, **self.blocks.details}
 
 
 def tuned(

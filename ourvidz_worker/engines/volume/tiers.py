@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
+
+from ourvidz_worker.contract.job import Job
 
 Attention = Literal["auto", "sdpa", "flash3", "sage", "xformers"]
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
@@ -44,6 +46,19 @@ class Tier:
         figures = ((field, getattr(self, field.name)) for field in fields(self) if field.name != "name")
         measures = {field.name: figure for field, figure in figures if figure != field.default}
         return {"tier": self.name, "tier_measures": measures}
+
+    def details_of(self, *, cut: bool) -> dict[str, Any]:
+        """The entries for one job, whose guidance was really `cut` or not."""
+        details = self.details
+        if details and not cut:
+            details["tier_measures"].pop("guidance_until", None)
+        return details
+
+    def planned(self, job: Job) -> Job:
+        """The job as it is drawn: distilled weights know one number of steps and one guidance scale."""
+        if self.num_inference_steps is None or self.guidance_scale is None:
+            return job
+        return replace(job, num_inference_steps=self.num_inference_steps, guidance_scale=self.guidance_scale)
 
 
 EXACT = Tier()

@@ -64,10 +64,8 @@ class Denoiser:
     @property
     def details(self) -> dict[str, Any]:
         """What the result metadata says of the last run."""
-        details = {**self._tier.details, **self._attention.details, **self.blocks.details}
-        if "tier_measures" in details and self._cut is None:
-            measures = details["tier_measures"]
-            details["tier_measures"] = {name: measures[name] for name in measures if name != "guidance_until"}
+        tier = self._tier.details_of(cut=self._cut is not None)
+        details = {**tier, **self._attention.details, **self.blocks.details}
         return details if self._cache is None else details | {"first_block_cache_hits": self._cache.repeated}
 
     def _run_once(self, run: Any) -> torch.Tensor:

@@ -114,7 +114,7 @@ class WanEngine:
     @TURNS.computing()
     def generate(self, request: GenerationRequest, on_step: OnStep, on_frames: OnFrames = unheard) -> Generation:
         """Stills of a job are drawn one by one, so that a seed gives the same picture in any company."""
-        job, loaded = self._planned(request.job), self._ready()
+        job, loaded = self._model.tier.planned(request.job), self._ready()
         canvas = Canvas.covering(job.width, job.height, spatial_grid(loaded.from_noise))
         self._let_nothing_compile(loaded)
         # Between its stages a VAE may be widened or cut into tiles, and it is small.
@@ -143,13 +143,6 @@ class WanEngine:
         if job.num_images > 1:
             details["batching"] = "one by one"
         return Generation(canvas.crop(frames), details)
-
-    def _planned(self, job: Job) -> Job:
-        """The job as it is drawn: distilled weights know one number of steps and one guidance scale."""
-        tier = self._model.tier
-        if tier.num_inference_steps is None or tier.guidance_scale is None:
-            return job
-        return replace(job, num_inference_steps=tier.num_inference_steps, guidance_scale=tier.guidance_scale)
 
     def _outcome(self, order: Order) -> Generation | BaseException:
         try:

@@ -41,6 +41,27 @@ class ExitCode:
     FENCED = 75  # EX_TEMPFAIL of sysexits.h
 
 
+MessageKind = Literal[
+    "alive", "state", "poll", "started", "phase", "step", "done", "fenced", "card", "room", "yielded", "preview"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of a process, and the reason behind it where there is one."""
+
+    state: WorkerState
+    reason: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.state in (WorkerState.READY, WorkerState.BUSY)
+
+    @property
+    def live(self) -> bool:
+        return self.state is not WorkerState.FAILED
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A component of a model on the card, and how much of it it takes.
@@ -65,10 +86,11 @@ class Message:
     it lost its lease for `reason` and ends. `card`: it holds these components, and `bytes` with its workspace. `room`:
     it would like to hold `bytes` in all, but for what is `held` idle and can go; with 0 `seconds` it takes what is idle
     elsewhere and does not wait for more.
-    `yielded`: what `request` asked for is done, and it may now hold `bytes`.
+    `yielded`: what `request` asked for is done, and it may now hold `bytes`. `preview`: what a job's picture looks
+    like by now, as a small WEBP in base64. `error_type` of a `done` is that of the report.
     """
 
-    kind: Literal["alive", "state", "poll", "started", "phase", "step", "done", "fenced", "card", "room", "yielded"]
+    kind: MessageKind
     state: WorkerState | None = None
     job_id: str | None = None
     job_type: str | None = None
@@ -83,6 +105,8 @@ class Message:
     request: int | None = None
     bytes: int | None = None
     held: tuple[Held, ...] | None = None
+    picture: str | None = None
+    error_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,11 @@ class QwenSettings(VolumeSettings):
     status_interval: float = _ours("STATUS_INTERVAL", 60.0, gt=0)
     status_file: PathOfHome | None = _ours("STATUS_FILE", None)
 
+    status_url: str = _ours("STATUS_URL", "http://127.0.0.1:9400")
+    probe_host: str = _ours("PROBE_HOST", "127.0.0.1")
+    probe_port: int | None = _ours("PROBE_PORT", None, ge=0, le=65535)
+    previews: Literal["on", "off"] = _ours("PREVIEWS", "off")
+
     log_level: Literal["debug", "info", "warning", "error"] = _ours("LOG_LEVEL", "info")
     log_format: Literal["auto", "json", "console"] = _ours("LOG_FORMAT", "auto")
 
@@ -321,6 +326,9 @@ class Settings(QwenSettings):
         """How many pictures of several jobs one batch may hold."""
         return self.sdxl_batch if family == "sdxl" else 1
 
+
+PROBE_PORTS = {"orchestrator": 9400, "sdxl": 9401, "wan": 9402, "qwen": 9403}
+"""Where each process answers unless OURVIDZ_PROBE_PORT names another port; 0 there means nowhere."""
 
 AnySettings = TypeVar("AnySettings", bound=VolumeSettings)
 

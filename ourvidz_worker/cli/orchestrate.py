@@ -15,6 +15,7 @@ import structlog
 from ourvidz_worker.backend.upstash.keys import new_owner
 from ourvidz_worker.cli.card import build_broker
 from ourvidz_worker.cli.chosen import read_catalogue, read_models
+from ourvidz_worker.cli.probing import probe_port, probed
 from ourvidz_worker.cli.queueing import build_queue
 from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.config_files import ConfigFiles
@@ -50,17 +51,24 @@ async def _supervise(settings: QwenSettings, catalogue: Catalogue, broker: Broke
         _child(
             name,
             settings,
-            environment,
+            {**environment, "OURVIDZ_PROBE_PORT": str(_probe_port(number, settings))},
             release=_release(name, settings, catalogue),
             orchestrator=orchestrator,
             broker=broker,
         )
-        for name in in_order
+        for number, name in enumerate(in_order, start=1)
     ]
     structlog.get_logger().info("orchestrator_started", workers=settings.workers, models=settings.models)
-    code = await orchestrator.run(children)
+    async with probed("orchestrator", settings, orchestrator.status):
+        code = await orchestrator.run(children)
     structlog.get_logger().info("orchestrator_stopped", exit_code=code)
     return code
+
+
+def _probe_port(number: int, settings: QwenSettings) -> int:
+    """The workers answer behind their orchestrator, in order, or nowhere as it does."""
+    port = probe_port("orchestrator", settings)
+    return port and port + number
 
 
 def _shared_knowledge(settings: QwenSettings) -> Mapping[str, str]:

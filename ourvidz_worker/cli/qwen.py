@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from ourvidz_worker.cli.card import build_residency
 from ourvidz_worker.cli.language import build_prompt_service
+from ourvidz_worker.cli.probing import probed
 from ourvidz_worker.cli.process import (
     complain,
     end_soon,
@@ -29,6 +30,7 @@ from ourvidz_worker.enhancer.doorkeeper import Doorkeeper
 from ourvidz_worker.enhancer.worker import LanguageWorker
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.local.server import LocalServer, PortTaken
+from ourvidz_worker.probes.own_view import OwnView
 from ourvidz_worker.runtime.control_channel import ControlChannel
 from ourvidz_worker.runtime.heartbeat import beat
 from ourvidz_worker.runtime.language.service import PromptService
@@ -43,7 +45,7 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 async def _serve(settings: QwenSettings, token: str, channel: ControlChannel | None) -> int:
-    voice = channel or Silent()
+    voice = OwnView("qwen", channel or Silent())
     try:
         built = _build(settings, token, voice, channel)
     except ConfigurationError as error:
@@ -53,8 +55,9 @@ async def _serve(settings: QwenSettings, token: str, channel: ControlChannel | N
     beating = asyncio.create_task(beat(voice, silence_limit=settings.silence_limit))
     structlog.get_logger().info("qwen_listening", address=settings.qwen_place)
     try:
-        code = await exit_code_of(built.worker.run(built.server, built.doors))
-        end_soon(code)
+        async with probed("qwen", settings, voice):
+            code = await exit_code_of(built.worker.run(built.server, built.doors))
+            end_soon(code)
     finally:
         await built.service.close()
         beating.cancel()

@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from ourvidz_worker.backend.upstash.keys import new_owner
+from ourvidz_worker.cli.probing import probed
 from ourvidz_worker.cli.process import (
     complain,
     end_soon,
@@ -23,6 +24,7 @@ from ourvidz_worker.cli.wiring import build_worker
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.control import OWNER_VARIABLE, Announcer, ExitCode, Message
 from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.probes.own_view import OwnView
 from ourvidz_worker.runtime.control_channel import ControlChannel
 from ourvidz_worker.runtime.heartbeat import beat
 from ourvidz_worker.runtime.progress import Silent
@@ -48,7 +50,8 @@ class _Voice:
 
 
 async def _serve(family: ModelFamily, settings: Settings, channel: ControlChannel | None) -> int:
-    voice = _Voice(channel or Silent())
+    view = OwnView(family, channel or Silent())
+    voice = _Voice(view)
     owner = os.environ.get(OWNER_VARIABLE) or new_owner()
     structlog.contextvars.bind_contextvars(owner=owner)
     try:
@@ -59,9 +62,10 @@ async def _serve(family: ModelFamily, settings: Settings, channel: ControlChanne
     obey_signals(built.worker.stop, channel)
     beating = asyncio.create_task(beat(voice, silence_limit=settings.silence_limit))
     try:
-        built.courier.resume()
-        code = await exit_code_of(built.worker.run())
-        end_soon(code)
+        async with probed(family, settings, view):
+            built.courier.resume()
+            code = await exit_code_of(built.worker.run())
+            end_soon(code)
     finally:
         await built.close()
         beating.cancel()

@@ -20,10 +20,14 @@ class Orchestrator:
 
     def __init__(self, *, status_interval: float, status_file: Path | None) -> None:
         self._status_interval = status_interval
-        self._status_file = status_file
+        self._status = Status(status_file)
         self._children: Sequence[Child] = ()
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
+
+    @property
+    def status(self) -> Status:
+        return self._status
 
     def changed(self) -> None:
         """Something about a child is new."""
@@ -38,7 +42,8 @@ class Orchestrator:
     async def run(self, children: Sequence[Child]) -> int:
         """Returns the exit code: not 0 when every worker was given up."""
         self._children = children
-        status = Status(children, self._status_file)
+        status = self._status
+        status.of(children)
         background = [
             asyncio.create_task(self._log_regularly(status)),
             asyncio.create_task(self._write_on_news(status)),

@@ -10,20 +10,36 @@ from typing import Any
 
 import structlog
 
+from ourvidz_worker import __version__
+from ourvidz_worker.control import Health, WorkerState
 from ourvidz_worker.supervisor.child import Child
 from ourvidz_worker.supervisor.gpu import gpu_memory
+
+_MOST_ABLE_FIRST = (
+    WorkerState.BUSY,
+    WorkerState.READY,
+    WorkerState.DRAINING,
+    WorkerState.LOADING,
+    WorkerState.STARTING,
+    WorkerState.FAILED,
+)
 
 
 class Status:
     """Looks at the children when asked; holds nothing but the time it began."""
 
-    def __init__(self, children: Sequence[Child], file: Path | None) -> None:
-        self._children = children
+    def __init__(self, file: Path | None) -> None:
+        self._children: Sequence[Child] = ()
         self._file = file
         self._begun = time.monotonic()
 
+    def of(self, children: Sequence[Child]) -> None:
+        """From now on it is about these."""
+        self._children = children
+
     def as_json(self) -> dict[str, Any]:
         return {
+            "version": __version__,
             "uptime_seconds": round(time.monotonic() - self._begun, 1),
             "workers": {
                 child.spec.name: {
@@ -36,6 +52,18 @@ class Status:
                 for child in self._children
             },
         }
+
+    def health(self) -> Health:
+        """That of whichever worker is the most able."""
+        states = [Health(child.view.state, child.problem or child.view.problem) for child in self._children]
+        if not states:
+            return Health(WorkerState.STARTING)
+        return min(states, key=lambda health: _MOST_ABLE_FIRST.index(health.state))
+
+    def preview(self, job_id: str) -> bytes | None:
+        """A small WEBP of what is being drawn for a job, where there is one."""
+        pictures = (child.view.picture_of(job_id) for child in self._children)
+        return next((picture for picture in pictures if picture), None)
 
     def log(self) -> None:
         workers = {child.spec.name: f"{child.state.value}/{child.view.state.value}" for child in self._children}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import binascii
+from base64 import b64decode
+from dataclasses import dataclass, field
 from typing import Any
 
 from ourvidz_worker.control import Held, Message, WorkerState
@@ -20,6 +22,27 @@ class JobView:
     phase: str = "claimed"
     step: int = 0
     steps: int = 0
+    picture: bytes | None = None
+    pictures: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """`previews` counts them, so that whoever shows the last one knows when there is a newer one."""
+        return {
+            "id": self.id,
+            "type": self.type,
+            "attempt": self.attempt,
+            "phase": self.phase,
+            "step": self.step,
+            "steps": self.steps,
+            "previews": self.pictures,
+        }
+
+    def show(self, picture: str) -> None:
+        try:
+            self.picture = b64decode(picture, validate=True)
+        except binascii.Error:
+            return
+        self.pictures += 1
 
 
 @dataclass(slots=True)
@@ -62,6 +85,12 @@ class WorkerView:
             job.phase = message.phase or ""
         elif message.kind == "step":
             job.step, job.steps = message.step or 0, message.steps or 0
+        elif message.kind == "preview" and message.picture is not None:
+            job.show(message.picture)
+
+    def picture_of(self, job_id: str) -> bytes | None:
+        job = self.jobs.get(job_id)
+        return job.picture if job else None
 
     def restarted(self) -> None:
         """A new process knows nothing of the jobs of the one before it, and holds nothing of what that held."""
@@ -74,7 +103,7 @@ class WorkerView:
             "state": self.state.value,
             "outcomes": dict(self.outcomes),
             "waiting": self.waiting,
-            "jobs": [asdict(job) for job in self.jobs.values()],
+            "jobs": [job.as_json() for job in self.jobs.values()],
             "card": {
                 "gb": round(self.card_bytes / GB, 3),
                 "components": [

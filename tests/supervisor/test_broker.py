@@ -88,7 +88,8 @@ async def test_what_is_idle_in_one_process_makes_room_in_another(
     with structlog.testing.capture_logs() as logs:
         async with sharing(qwen, wan):
             await eventually(lambda: wan.view.outcomes, "the stage")
-            status = Status([qwen, wan], tmp_path / "status.json")
+            status = Status(tmp_path / "status.json")
+            status.of([qwen, wan])
             await eventually(lambda: wan.view.card_bytes == 9 * GB, "the word about the workspace")
             status.log()
             status.write()

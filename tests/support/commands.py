@@ -26,7 +26,7 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without the project's variables, and with those of the test."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     cache = {name: os.environ[name] for name in ("OURVIDZ_CACHE",) if name in os.environ}
-    return {**kept, **cache, "OURVIDZ_LOG_FORMAT": "json", **extra}
+    return {**kept, **cache, "OURVIDZ_LOG_FORMAT": "json", "OURVIDZ_PROBE_PORT": "0", **extra}
 
 
 def run_command(

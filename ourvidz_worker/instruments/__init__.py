@@ -1,0 +1,1 @@
+"""The gauges and traces that any ring may set, named once; nothing here does I/O."""

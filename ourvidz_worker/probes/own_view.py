@@ -1,0 +1,37 @@
+"""A worker's view of itself: it hears its own announcements, and passes them on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ourvidz_worker import __version__
+from ourvidz_worker.control import Announcer, Health, Message
+from ourvidz_worker.supervisor.worker_view import WorkerView
+
+
+class OwnView:
+    """An `Announcer` before another one, and the `Subject` of this process's probes."""
+
+    def __init__(self, name: str, listener: Announcer) -> None:
+        self._name = name
+        self._listener = listener
+        self._view = WorkerView()
+        self._begun = time.monotonic()
+
+    def announce(self, message: Message) -> None:
+        self._view.heard(message)
+        self._listener.announce(message)
+
+    def health(self) -> Health:
+        return Health(self._view.state, self._view.problem)
+
+    def as_json(self) -> Mapping[str, Any]:
+        uptime = round(time.monotonic() - self._begun, 1)
+        worker = {"pid": os.getpid(), "problem": self._view.problem, "uptime_seconds": uptime, **self._view.as_json()}
+        return {"version": __version__, "uptime_seconds": uptime, "workers": {self._name: worker}}
+
+    def preview(self, job_id: str) -> bytes | None:
+        return self._view.picture_of(job_id)

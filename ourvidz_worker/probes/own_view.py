@@ -30,7 +30,7 @@ class OwnView:
 
     def as_json(self) -> Mapping[str, Any]:
         uptime = round(time.monotonic() - self._begun, 1)
-        worker = {"pid": os.getpid(), "problem": self._view.problem, "uptime_seconds": uptime, **self._view.as_json()}
+        worker = {"pid": os.getpid(), "problem": self._view.problem, **self._view.as_json()}
         return {"version": __version__, "uptime_seconds": uptime, "workers": {self._name: worker}}
 
     def preview(self, job_id: str) -> bytes | None:

@@ -121,7 +121,7 @@ class Endings:
             self._park(job.id, error)
         if await self._report_failure(holding, job.id, error, progress, job):
             await self.bury(holding, str(error))
-            progress.done("failed", str(error))
+            progress.done("failed", str(error), error.error_type)
 
     async def refuse(self, holding: Holding, error: PayloadError) -> None:
         assert error.job_id is not None
@@ -192,7 +192,7 @@ class Endings:
     async def _fail(self, holding: Holding, job: Job, error: WorkerError, progress: Progress) -> None:
         if await self._report_failure(holding, job.id, error, progress, job):
             await self._holdings.acknowledge(holding)
-            progress.done("failed", str(error))
+            progress.done("failed", str(error), error.error_type)
 
     async def _report_failure(
         self, holding: Holding, job_id: str, error: WorkerError, progress: Progress | None, job: Job | None
@@ -246,7 +246,7 @@ class Endings:
         reason = f"{refusal} ({because})" if because else str(refusal)
         await self.bury(holding, reason)
         if progress is not None:
-            progress.done("dead", reason)
+            progress.done("dead", reason, refusal.error_type)
 
 
 async def after(first: asyncio.Task[None] | None, ending: Ending) -> None:

@@ -45,7 +45,14 @@ class Progress:
         self._last_step = now
         self._announcer.announce(Message("step", job_id=self._job.id, step=done, steps=total))
 
-    def done(self, status: str, reason: str | None = None) -> None:
+    def done(self, status: str, reason: str | None = None, error_type: str | None = None) -> None:
         self._announcer.announce(
-            Message("done", job_id=self._job.id, status=status, seconds=self.seconds, reason=reason)
+            Message(
+                "done",
+                job_id=self._job.id,
+                status=status,
+                seconds=self.seconds,
+                reason=reason,
+                error_type=error_type,
+            )
         )

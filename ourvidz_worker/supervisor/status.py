@@ -12,6 +12,7 @@ import structlog
 
 from ourvidz_worker import __version__
 from ourvidz_worker.control import Health, WorkerState
+from ourvidz_worker.ports import GpuMemory
 from ourvidz_worker.supervisor.child import Child
 from ourvidz_worker.supervisor.gpu import gpu_memory
 
@@ -25,13 +26,18 @@ _MOST_ABLE_FIRST = (
 )
 
 
+_CARDS_LOOK = 2.0  # seconds; the driver is not asked for every step of a job
+
+
 class Status:
-    """Looks at the children when asked; holds nothing but the time it began."""
+    """Looks at the children when asked."""
 
     def __init__(self, file: Path | None) -> None:
         self._children: Sequence[Child] = ()
         self._file = file
         self._begun = time.monotonic()
+        self._cards: list[dict[str, Any]] = []
+        self._cards_seen: float | None = None
 
     def of(self, children: Sequence[Child]) -> None:
         """From now on it is about these."""
@@ -51,7 +57,16 @@ class Status:
                 }
                 for child in self._children
             },
+            "cards": self._cards_as_json(),
         }
+
+    def _cards_as_json(self) -> list[dict[str, Any]]:
+        now = time.monotonic()
+        if self._cards_seen is None or now - self._cards_seen >= _CARDS_LOOK:
+            memory = gpu_memory()
+            self._cards_seen = now
+            self._cards = [] if memory is None else [_card(memory)]
+        return self._cards
 
     def health(self) -> Health:
         """That of whichever worker is the most able."""
@@ -93,3 +108,7 @@ class Status:
             draft.replace(self._file)
         except OSError as error:  # a full disk may not cost a running worker its supervisor
             structlog.get_logger().warning("status_file_not_written", problem=str(error))
+
+
+def _card(memory: GpuMemory) -> dict[str, Any]:
+    return {"used_gb": round(memory.used_gb, 3), "total_gb": round(memory.total_gb, 3)}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import binascii
+import time
 from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import Any
 
 from ourvidz_worker.control import Held, Message, WorkerState
+from ourvidz_worker.supervisor.recent import Recent
 
 GB = 1e9
 
@@ -24,9 +26,10 @@ class JobView:
     steps: int = 0
     picture: bytes | None = None
     pictures: int = 0
+    begun: float = field(default_factory=time.monotonic)
 
     def as_json(self) -> dict[str, Any]:
-        """`previews` counts them, so that whoever shows the last one knows when there is a newer one."""
+        """`seconds` since its start; `previews` counts them, so that whoever shows one knows of a newer one."""
         return {
             "id": self.id,
             "type": self.type,
@@ -34,6 +37,7 @@ class JobView:
             "phase": self.phase,
             "step": self.step,
             "steps": self.steps,
+            "seconds": _seconds_since(self.begun),
             "previews": self.pictures,
         }
 
@@ -59,6 +63,8 @@ class WorkerView:
     jobs: dict[str, JobView] = field(default_factory=dict)
     held: tuple[Held, ...] = ()
     card_bytes: int = 0
+    recent: Recent = field(default_factory=Recent)
+    begun: float = field(default_factory=time.monotonic)
 
     def heard(self, message: Message) -> None:
         if message.kind == "state" and message.state is not None:
@@ -76,9 +82,10 @@ class WorkerView:
         if message.kind == "started":
             self.jobs[job_id] = JobView(job_id, message.job_type or "", message.attempt or 1)
         elif message.kind == "done":
-            self.jobs.pop(job_id, None)
+            job = self.jobs.pop(job_id, None)
             status = message.status or "unknown"
             self.outcomes[status] = self.outcomes.get(status, 0) + 1
+            self.recent.ended(job_id, message, job_type=job and job.type, attempt=job and job.attempt)
         elif (job := self.jobs.get(job_id)) is None:
             return
         elif message.kind == "phase":
@@ -97,11 +104,15 @@ class WorkerView:
         self.state, self.problem = WorkerState.STARTING, None
         self.held, self.card_bytes = (), 0
         self.jobs.clear()
+        self.begun = time.monotonic()
 
     def as_json(self) -> dict[str, Any]:
         return {
             "state": self.state.value,
+            "uptime_seconds": _seconds_since(self.begun),
             "outcomes": dict(self.outcomes),
+            "completed_per_minute": round(self.recent.per_minute(), 2),
+            "failures": self.recent.failures_as_json(),
             "waiting": self.waiting,
             "jobs": [job.as_json() for job in self.jobs.values()],
             "card": {
@@ -116,3 +127,7 @@ class WorkerView:
     def held_gb(self) -> dict[str, float]:
         """What each component on the card takes."""
         return {held.name: round(held.bytes / GB, 2) for held in self.held}
+
+
+def _seconds_since(begun: float) -> float:
+    return round(time.monotonic() - begun, 1)

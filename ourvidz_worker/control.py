@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-WorkerName = Literal["sdxl", "wan", "qwen"]
-"""The workers of a pod: one for each family of jobs, and the language worker."""
+WorkerKind = Literal["sdxl", "wan", "qwen"]
+"""What a worker does: the jobs of one family, or language. A pod may have several of a kind, each with its name."""
 
 CONTROL_FD_VARIABLE = "OURVIDZ_CONTROL_FD"
 OWNER_VARIABLE = "OURVIDZ_OWNER"
+NAME_VARIABLE = "OURVIDZ_WORKER_NAME"
 LONGEST_REASON = 1000  # a line must fit into the buffer of whoever reads it
 
 _USABLE = 0.96

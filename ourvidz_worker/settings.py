@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -14,12 +13,14 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ourvidz_worker.backend.references.hosts import parse_hosts
+from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.contract.storage_keys import StorageLayout
-from ourvidz_worker.control import WorkerName
+from ourvidz_worker.control import WorkerKind
 from ourvidz_worker.engines.media.options import Embeddable, SigningAlgorithm, VideoEncoder
 from ourvidz_worker.errors import ConfigurationError
+from ourvidz_worker.supervisor.roster import Roster, parse_roster, roster_of
 
 ModelSelection = Literal["real", "tiny", "testcard", "demo"]
 
@@ -110,7 +111,25 @@ class HubSettings(VolumeSettings):
         return _values(self.hub_token)
 
 
-class QwenSettings(VolumeSettings):
+class RosterSettings(VolumeSettings):
+    """The workers of a pod: those of OURVIDZ_WORKERS, and where that is not set, those of `workers.toml`."""
+
+    roster: Annotated[Roster, NoDecode] = _ours("WORKERS", None, validate_default=True)
+
+    @field_validator("roster", mode="before")
+    @classmethod
+    def _read_roster(cls, value: object, known: ValidationInfo) -> object:
+        if isinstance(value, str):
+            return roster_of([part.strip() for part in value.split(",") if part.strip()])
+        return value or _roster_of_file(known.data.get("config_dir"))
+
+    @property
+    def workers(self) -> tuple[WorkerKind, ...]:
+        """Which kinds the pod has."""
+        return self.roster.kinds
+
+
+class QwenSettings(RosterSettings):
     """What every process reads, and all that the language worker needs; seconds unless a name says otherwise."""
 
     models: ModelSelection = _ours("MODELS", "real")
@@ -126,7 +145,6 @@ class QwenSettings(VolumeSettings):
     language_model_name: str | None = _ours("LANGUAGE_MODEL_NAME", None)
     enhancement_limit: float = _ours("ENHANCEMENT_LIMIT", 60.0, gt=0)
 
-    workers: Annotated[tuple[WorkerName, ...], NoDecode] = _ours("WORKERS", ("sdxl", "wan"))
     grace_period: float = _ours("GRACE_PERIOD", 30.0, ge=0)
     sdxl_restart_delay: float = _ours("SDXL_RESTART_DELAY", 10.0, gt=0)
     wan_restart_delay: float = _ours("WAN_RESTART_DELAY", 15.0, gt=0)
@@ -146,16 +164,6 @@ class QwenSettings(VolumeSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = _ours("LOG_LEVEL", "info")
     log_format: Literal["auto", "json", "console"] = _ours("LOG_FORMAT", "auto")
-
-    @field_validator("workers", mode="before")
-    @classmethod
-    def _split_workers(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        workers = _named_workers(value)
-        if not workers:
-            raise ValueError("must name one or more of sdxl, wan and qwen")
-        return workers
 
     @field_validator("qwen_token", "language_model_key", "enhancer_url", "language_model_url", mode="before")
     @classmethod
@@ -218,9 +226,9 @@ class QwenSettings(VolumeSettings):
             raise ConfigurationError(f"OURVIDZ_QWEN_TOKEN is not set: {QWEN_CURE}")
         return self.qwen_token.get_secret_value()
 
-    def restart_delay(self, worker: WorkerName) -> float:
+    def restart_delay(self, kind: WorkerKind) -> float:
         delays = {"sdxl": self.sdxl_restart_delay, "wan": self.wan_restart_delay, "qwen": self.qwen_restart_delay}
-        return delays[worker]
+        return delays[kind]
 
 
 class Settings(QwenSettings):
@@ -334,8 +342,11 @@ AnySettings = TypeVar("AnySettings", bound=VolumeSettings)
 
 
 def pod_settings() -> type[QwenSettings]:
-    """Which settings the workers of OURVIDZ_WORKERS need: a pod of the language worker alone has no backend."""
-    alone = set(_named_workers(os.environ.get("OURVIDZ_WORKERS", ""))) == {"qwen"}
+    """Which settings the workers of the pod need: a pod of the language worker alone has no backend."""
+    try:
+        alone = RosterSettings().workers == ("qwen",)
+    except ValidationError:  # to be told of together with everything else that is wrong
+        alone = False
     return QwenSettings if alone else Settings
 
 
@@ -349,11 +360,18 @@ def read_settings(kind: type[AnySettings]) -> AnySettings:
     try:
         return kind()
     except ValidationError as error:
-        raise ConfigurationError([_sentence(dict(problem)) for problem in error.errors()]) from None
+        sentences = (_sentence(dict(problem)) for problem in error.errors())
+        raise ConfigurationError([line for sentence in sentences for line in sentence.splitlines()]) from None
 
 
-def _named_workers(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def _roster_of_file(config_dir: Path | None) -> Roster:
+    """Its problems are those of a file, and no word about a variable."""
+    try:
+        # Whoever reads the other files says that a folder is none.
+        files = ConfigFiles(config_dir if config_dir and config_dir.is_dir() else None)
+        return parse_roster(files.text("workers.toml"), str(files.path("workers.toml")))
+    except ConfigurationError as error:
+        raise PydanticCustomError(_WHOLE, "{problems}", {"problems": "\n".join(error.problems)}) from None
 
 
 def _place(host: str, port: int) -> str:

@@ -59,7 +59,6 @@ def test_help_imports_nothing_heavy() -> None:
 def test_no_command_and_no_worker_named_is_usage(variable: str | None, said: str) -> None:
     result = run_command(environment={"OURVIDZ_WORKER": variable} if variable else {})
     assert result.returncode == 2
-    assert result.stderr.startswith("usage:")
     assert f"OURVIDZ_WORKER {said}" in result.stderr
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from ourvidz_worker.cli.main import USAGE_EXIT
+from ourvidz_worker.cli.exit_codes import USAGE_EXIT
 from ourvidz_worker.cli.models import converting, fetching, listing, verifying
 from ourvidz_worker.cli.models.interruption import Interruption
 from ourvidz_worker.cli.models.shelf import Shelf, UnknownName, open_shelf

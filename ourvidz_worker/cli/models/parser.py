@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
+from ourvidz_worker.cli.commands import CommandParser, Commands, command, group
+
+_INTERRUPTED = {130: "interrupted; give the same command again to go on", 143: "ended by SIGTERM; the same"}
 
 
 def add_models(commands: Commands) -> None:
-    text = "look after the weights on the volume"
-    models = commands.add_parser("models", help=text, description=f"{text[:1].upper()}{text[1:]}.")
-    actions = models.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _action(actions, "list", "what models.toml asks for, where it lies, and what of it is there", "list sdxl")
-    _action(actions, "fetch", "download what is missing from its source; goes on where it broke off", "fetch wan.path")
-    verify = _action(actions, "verify", "compare what is there with what it should be", "verify --full")
-    verify.add_argument("--full", action="store_true", help="read everything and compare its hashes, too")
-    _action(actions, "convert", "write a copy that loads faster, once", "convert sdxl")
-
-
-def _action(actions: Commands, name: str, text: str, example: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name,
-        help=text,
-        description=f"{text[:1].upper()}{text[1:]}.",
-        epilog=f"example: ourvidz-worker models {example}",
+    actions = group(
+        commands,
+        "models",
+        "look after the weights on the volume",
+        examples=["models list", "models fetch wan qwen"],
     )
+    _action(
+        actions,
+        "list",
+        "what models.toml asks for, where it lies, and what of it is there",
+        examples=["models list", "models list sdxl --json"],
+        exit_codes={0: "listed, whatever is missing", 1: "the volume cannot be read"},
+    )
+    _action(
+        actions,
+        "fetch",
+        "download what is missing from its source; goes on where it broke off",
+        examples=["models fetch", "models fetch wan.path"],
+        exit_codes={0: "all of it is in place", 1: "something is still missing", **_INTERRUPTED},
+    )
+    verify = _action(
+        actions,
+        "verify",
+        "compare what is there with what it should be",
+        examples=["models verify", "models verify --full sdxl"],
+        exit_codes={0: "all of it is whole", 1: "something is missing, cut off or changed", **_INTERRUPTED},
+    )
+    verify.add_argument("--full", action="store_true", help="read everything and compare its hashes, too")
+    _action(
+        actions,
+        "convert",
+        "write a copy that loads faster, once",
+        examples=["models convert sdxl"],
+        exit_codes={0: "every copy is there", 1: "a copy could not be written", **_INTERRUPTED},
+    )
+
+
+def _action(
+    actions: Commands, name: str, text: str, *, examples: Sequence[str], exit_codes: Mapping[int, str]
+) -> CommandParser:
+    parser = command(actions, name, "models.command", text, examples=examples, exit_codes=exit_codes)
     parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="a table of models.toml, or a key like sdxl.vae (default: all)"
+        "names", metavar="MODEL", nargs="*", help="a table of models.toml, or a key like sdxl.vae (default: all)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(module="models.command", action=name)
+    parser.set_defaults(action=name)
     return parser

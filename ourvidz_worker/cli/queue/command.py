@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from ourvidz_worker.backend.upstash.keys import cancel_key
-from ourvidz_worker.cli.main import USAGE_EXIT
+from ourvidz_worker.cli.exit_codes import USAGE_EXIT
 from ourvidz_worker.cli.queue import dead, parked, status
 from ourvidz_worker.cli.queue.desk import Desk, UnknownQueue, open_desk
 from ourvidz_worker.cli.queue.output import Output

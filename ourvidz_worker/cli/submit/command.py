@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ourvidz_worker.cli.chosen import chosen_catalogue
-from ourvidz_worker.cli.main import INTERRUPTED, USAGE_EXIT
+from ourvidz_worker.cli.exit_codes import INTERRUPTED, USAGE_EXIT
 from ourvidz_worker.cli.plain import FINAL, printable
 from ourvidz_worker.cli.submit.following import ProgressLine, follow
 from ourvidz_worker.cli.submit.orders import (

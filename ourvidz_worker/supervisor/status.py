@@ -12,9 +12,8 @@ import structlog
 
 from ourvidz_worker import __version__
 from ourvidz_worker.control import Health, WorkerState
-from ourvidz_worker.ports import GpuMemory
 from ourvidz_worker.supervisor.child import Child
-from ourvidz_worker.supervisor.gpu import gpu_memory
+from ourvidz_worker.supervisor.gpu import Card, gpu_memory, visible_cards
 
 _MOST_ABLE_FIRST = (
     WorkerState.BUSY,
@@ -63,9 +62,8 @@ class Status:
     def _cards_as_json(self) -> list[dict[str, Any]]:
         now = time.monotonic()
         if self._cards_seen is None or now - self._cards_seen >= _CARDS_LOOK:
-            memory = gpu_memory()
             self._cards_seen = now
-            self._cards = [] if memory is None else [_card(memory)]
+            self._cards = [_card(card) for card in visible_cards()]
         return self._cards
 
     def health(self) -> Health:
@@ -110,5 +108,11 @@ class Status:
             structlog.get_logger().warning("status_file_not_written", problem=str(error))
 
 
-def _card(memory: GpuMemory) -> dict[str, Any]:
-    return {"used_gb": round(memory.used_gb, 3), "total_gb": round(memory.total_gb, 3)}
+def _card(card: Card) -> dict[str, Any]:
+    memory = card.memory
+    return {
+        "device": card.device,
+        "name": card.name,
+        "used_gb": round(memory.used_gb, 3),
+        "total_gb": round(memory.total_gb, 3),
+    }

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import secrets
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import structlog
 
-from ourvidz_worker.backend.upstash.keys import new_owner
-from ourvidz_worker.cli.card import build_broker
+from ourvidz_worker.backend.queue.keys import new_owner
+from ourvidz_worker.cli.card import build_brokers
 from ourvidz_worker.cli.chosen import read_catalogue, read_models
 from ourvidz_worker.cli.probing import probe_port, probed
 from ourvidz_worker.cli.queueing import build_queue
 from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
-from ourvidz_worker.control import WorkerName
+from ourvidz_worker.control import NAME_VARIABLE, WorkerKind
+from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.runtime.worker import DELIVERY_GRACE
 from ourvidz_worker.settings import QwenSettings, Settings, pod_settings
 from ourvidz_worker.supervisor.broker import Broker
 from ourvidz_worker.supervisor.child import HANG_GRACE, Child, ChildSpec, Release
+from ourvidz_worker.supervisor.gpu import Card, visible_cards
 from ourvidz_worker.supervisor.orchestrator import Orchestrator
+from ourvidz_worker.supervisor.placement import environment_of, misplaced
 from ourvidz_worker.supervisor.restarts import RestartPolicy
+from ourvidz_worker.supervisor.roster import Member
 from ourvidz_worker.supervisor.watch import Limits
 
 _STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grace period and the last delivery
@@ -35,30 +40,45 @@ _STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grac
 def run(_arguments: argparse.Namespace) -> int:
     settings = start_daemon("orchestrator", pod_settings())
     files = ConfigFiles(settings.config_dir)
-    broker = build_broker(read_models(files), settings.workers)
-    return asyncio.run(_supervise(settings, read_catalogue(files), broker))
+    cards = visible_cards()
+    if problems := list(misplaced(settings.roster, cards)):
+        raise ConfigurationError(problems)
+    brokers = build_brokers(read_models(files), settings.roster, cards)
+    return asyncio.run(_supervise(settings, read_catalogue(files), cards, brokers))
 
 
-async def _supervise(settings: QwenSettings, catalogue: Catalogue, broker: Broker) -> int:
+async def _supervise(
+    settings: QwenSettings, catalogue: Catalogue, cards: Sequence[Card], brokers: Mapping[str, Broker]
+) -> int:
     orchestrator = Orchestrator(status_interval=settings.status_interval, status_file=settings.status_file)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orchestrator.stop)
     environment = _shared_knowledge(settings)
     # One starts after the other is ready, and jobs need not wait for a language model that may be elsewhere.
-    in_order = sorted(settings.workers, key=lambda name: name == "qwen")
+    in_order = sorted(settings.roster.members, key=lambda member: member.kind == "qwen")
     children = [
         _child(
-            name,
+            member,
             settings,
-            {**environment, "OURVIDZ_PROBE_PORT": str(_probe_port(number, settings))},
-            release=_release(name, settings, catalogue),
+            {
+                **environment,
+                **environment_of(member, cards, os.environ),
+                NAME_VARIABLE: member.name,
+                "OURVIDZ_PROBE_PORT": str(_probe_port(number, settings)),
+            },
+            release=_release(member.kind, settings, catalogue),
             orchestrator=orchestrator,
-            broker=broker,
+            broker=brokers[member.name],
         )
-        for number, name in enumerate(in_order, start=1)
+        for number, member in enumerate(in_order, start=1)
     ]
-    structlog.get_logger().info("orchestrator_started", workers=settings.workers, models=settings.models)
+    structlog.get_logger().info(
+        "orchestrator_started",
+        workers={member.name: member.device for member in in_order},
+        cards={card.device: card.name for card in cards},
+        models=settings.models,
+    )
     async with probed("orchestrator", settings, orchestrator.status):
         code = await orchestrator.run(children)
     structlog.get_logger().info("orchestrator_stopped", exit_code=code)
@@ -76,18 +96,21 @@ def _shared_knowledge(settings: QwenSettings) -> Mapping[str, str]:
 
     Raises `ConfigurationError` for a language worker alone whose token nobody would know.
     """
+    # A file that is changed meanwhile is for the next start of the pod, and does not end workers that start again.
+    kinds = {"OURVIDZ_WORKERS": ",".join(settings.workers)}
     if "qwen" not in settings.workers:
-        return {}
+        return kinds
     drawn = settings.qwen_token is None and not settings.qwen_alone
     token = secrets.token_urlsafe(32) if drawn else settings.known_token()
-    return {"OURVIDZ_QWEN_TOKEN": token, "OURVIDZ_ENHANCER_URL": settings.enhancer_url or settings.qwen_address}
+    address = settings.enhancer_url or settings.qwen_address
+    return {**kinds, "OURVIDZ_QWEN_TOKEN": token, "OURVIDZ_ENHANCER_URL": address}
 
 
-def _release(name: WorkerName, settings: QwenSettings, catalogue: Catalogue) -> Release:
-    if name == "qwen":
+def _release(kind: WorkerKind, settings: QwenSettings, catalogue: Catalogue) -> Release:
+    if kind == "qwen":
         return _nothing_is_held
     assert isinstance(settings, Settings), "a worker that takes jobs has a backend"
-    return partial(_release_jobs, name, settings, catalogue)
+    return partial(_release_jobs, kind, settings, catalogue)
 
 
 async def _release_jobs(family: ModelFamily, settings: Settings, catalogue: Catalogue, owner: str, reason: str) -> int:
@@ -104,7 +127,7 @@ async def _nothing_is_held(_owner: str, _reason: str) -> int:
 
 
 def _child(
-    name: WorkerName,
+    member: Member,
     settings: QwenSettings,
     environment: Mapping[str, str],
     *,
@@ -113,9 +136,17 @@ def _child(
     broker: Broker,
 ) -> Child:
     return Child(
-        ChildSpec(name=name, argv=(sys.executable, "-m", "ourvidz_worker", name), environment=environment),
+        ChildSpec(
+            name=member.name,
+            argv=(sys.executable, "-m", "ourvidz_worker", member.kind),
+            environment=environment,
+            kind=member.kind,
+            device=member.device,
+        ),
         policy=RestartPolicy(
-            delay=settings.restart_delay(name), limit=settings.restart_limit, healthy_after=settings.healthy_after
+            delay=settings.restart_delay(member.kind),
+            limit=settings.restart_limit,
+            healthy_after=settings.healthy_after,
         ),
         limits=Limits(silence=settings.silence_limit, step=settings.step_limit, load=settings.load_limit),
         new_owner=new_owner,

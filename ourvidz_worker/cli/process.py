@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from ourvidz_worker.control import CONTROL_FD_VARIABLE, ExitCode
+from ourvidz_worker.control import CONTROL_FD_VARIABLE, NAME_VARIABLE, ExitCode, WorkerKind
 from ourvidz_worker.errors import ConfigurationError, Fenced, PoisonedContext
 from ourvidz_worker.runtime.certain_end import end_within, signal_when_parent_ends
 from ourvidz_worker.runtime.control_channel import ControlChannel
@@ -34,6 +34,11 @@ def inherited_channel() -> ControlChannel | None:
     # Until the worker listens to it, this signal ends the process, which holds nothing yet.
     signal_when_parent_ends(signal.SIGTERM)
     return ControlChannel(int(descriptor))
+
+
+def name_of(kind: WorkerKind) -> str:
+    """What this worker is called in its pod; one that runs alone is called by its kind."""
+    return os.environ.get(NAME_VARIABLE) or kind
 
 
 def run_to_the_end(serve: Callable[[], Coroutine[Any, Any, int]]) -> int:

@@ -9,13 +9,14 @@ from functools import partial
 
 import structlog
 
-from ourvidz_worker.backend.upstash.keys import new_owner
+from ourvidz_worker.backend.queue.keys import new_owner
 from ourvidz_worker.cli.probing import probed
 from ourvidz_worker.cli.process import (
     complain,
     end_soon,
     exit_code_of,
     inherited_channel,
+    name_of,
     obey_signals,
     run_to_the_end,
 )
@@ -33,7 +34,7 @@ from ourvidz_worker.settings import Settings
 
 def run(arguments: argparse.Namespace) -> int:
     channel = inherited_channel()
-    settings = start_daemon(arguments.family, Settings)
+    settings = start_daemon(name_of(arguments.family), Settings)
     return run_to_the_end(partial(_serve, arguments.family, settings, channel))
 
 
@@ -50,7 +51,7 @@ class _Voice:
 
 
 async def _serve(family: ModelFamily, settings: Settings, channel: ControlChannel | None) -> int:
-    view = OwnView(family, channel or Silent())
+    view = OwnView(name_of(family), channel or Silent(), kind=family)
     voice = _Voice(view)
     owner = os.environ.get(OWNER_VARIABLE) or new_owner()
     structlog.contextvars.bind_contextvars(owner=owner)

@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ourvidz_worker import __version__
-from ourvidz_worker.control import Announcer, Health, Message
+from ourvidz_worker.control import Announcer, Health, Message, WorkerKind
 from ourvidz_worker.supervisor.worker_view import WorkerView
 
 
 class OwnView:
     """An `Announcer` before another one, and the `Subject` of this process's probes."""
 
-    def __init__(self, name: str, listener: Announcer) -> None:
+    def __init__(self, name: str, listener: Announcer, *, kind: WorkerKind | None = None) -> None:
+        """`name` is that of the worker in its pod, which tells apart several of a `kind`."""
         self._name = name
+        self._kind = kind or name
         self._listener = listener
         self._view = WorkerView()
         self._begun = time.monotonic()
@@ -30,7 +32,7 @@ class OwnView:
 
     def as_json(self) -> Mapping[str, Any]:
         uptime = round(time.monotonic() - self._begun, 1)
-        worker = {"pid": os.getpid(), "problem": self._view.problem, **self._view.as_json()}
+        worker = {"kind": self._kind, "pid": os.getpid(), "problem": self._view.problem, **self._view.as_json()}
         return {"version": __version__, "uptime_seconds": uptime, "workers": {self._name: worker}}
 
     def preview(self, job_id: str) -> bytes | None:

@@ -49,11 +49,16 @@ class ChildState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """How to start one worker: its name, its command line, and variables over the supervisor's environment."""
+    """How to start one worker: its name, its command line, and variables over the supervisor's environment.
+
+    `kind` and `device` are for people: what it does, and on which card.
+    """
 
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str]
+    kind: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,14 @@ class Child:
             structlog.get_logger().error("worker_not_started", worker=self.spec.name, problem=str(error))
             return Death(ExitCode.INTERNAL, f"could not be started: {error}")
         self.pid = process.pid
-        structlog.get_logger().info("worker_started", worker=self.spec.name, pid=process.pid, owner=owner)
+        structlog.get_logger().info(
+            "worker_started",
+            worker=self.spec.name,
+            kind=self.spec.kind,
+            device=self.spec.device,
+            pid=process.pid,
+            owner=owner,
+        )
         listening = asyncio.create_task(self._listen(ours))
         ending = asyncio.create_task(process.wait())
         hang = await self._until_it_should_end(ending)

@@ -48,6 +48,8 @@ class Status:
             "uptime_seconds": round(time.monotonic() - self._begun, 1),
             "workers": {
                 child.spec.name: {
+                    "kind": child.spec.kind,
+                    "device": child.spec.device,
                     "process": child.state.value,
                     "problem": child.problem or child.view.problem,
                     "pid": child.pid,
@@ -84,7 +86,7 @@ class Status:
         for child in self._children:
             for outcome, count in child.view.outcomes.items():
                 outcomes[outcome] = outcomes.get(outcome, 0) + count
-        memory = gpu_memory()
+        cards = visible_cards()
         structlog.get_logger().info(
             "status",
             uptime_seconds=round(time.monotonic() - self._begun),
@@ -92,8 +94,9 @@ class Status:
             jobs=outcomes,
             waiting={child.spec.name: child.view.waiting for child in self._children},
             card={child.spec.name: child.view.held_gb() for child in self._children},
-            gpu_used_gb=memory and round(memory.used_gb, 2),
-            gpu_total_gb=memory and round(memory.total_gb, 2),
+            devices={child.spec.name: child.spec.device for child in self._children},
+            gpu_used_gb={card.device: round(card.memory.used_gb, 2) for card in cards},
+            gpu_total_gb={card.device: round(card.memory.total_gb, 2) for card in cards},
         )
 
     def write(self) -> None:

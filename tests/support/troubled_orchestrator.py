@@ -16,9 +16,9 @@ from ourvidz_worker.supervisor.child import ChildSpec
 HANG_SECONDS = 1.0
 
 
-def troubled(*, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> ChildSpec:
+def troubled(*, name: str, argv: Sequence[str], environment: Mapping[str, str], **told: str) -> ChildSpec:
     family = argv[-1]
-    return ChildSpec(name, (sys.executable, "-m", "tests.support.troubled_worker", family), environment)
+    return ChildSpec(name, (sys.executable, "-m", "tests.support.troubled_worker", family), environment, **told)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ourvidz_worker import __version__
 from ourvidz_worker.cli.commands import PROGRAM, CommandParser, below, command
+from ourvidz_worker.cli.completion_parser import add_completion
 from ourvidz_worker.cli.daemons_parser import add_daemons
 from ourvidz_worker.cli.exit_codes import CLOSED_PIPE, COMMON, INTERRUPTED, WORKER, meanings
 from ourvidz_worker.cli.models.parser import add_models
@@ -88,6 +89,7 @@ def build_parser() -> CommandParser:
         exit_codes={0: "a worker can run", 1: "something is in its way"},
     )
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_completion(commands)
     return parser
 
 

@@ -105,7 +105,7 @@ def _problems_of(entry: dict[str, Any]) -> Iterator[str]:
         yield f"kind must be one of {', '.join(KINDS)}, got {entry['kind']!r}"
     device, count = entry.get("device", AUTO), entry.get("count", 1)
     if not isinstance(device, str) or not _DEVICE.fullmatch(device):
-        yield f"device must be auto, cpu, cuda:N or a card's UUID as nvidia-smi -L prints it, got {device!r}"
+        yield f"device must be auto, cpu, cuda:N or a card's UUID from nvidia-smi -L, got {device!r}"
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST:
         yield f"count must be a whole number from 1 to {MOST}, got {count!r}"
 

@@ -81,7 +81,7 @@ async def sharing(*children: Child) -> AsyncIterator[None]:
 async def test_what_is_idle_in_one_process_makes_room_in_another(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(status_module, "gpu_memory", lambda: None)
+    monkeypatch.setattr(status_module, "visible_cards", lambda: ())
     broker = Broker(20 * GB)
     qwen = worker("qwen", QWEN, broker)
     wan = worker("wan", 'add("dit", 3, Rank.CORE); ready()\nwith work("dit", 6): done("drawn"); serve()', broker)
@@ -137,8 +137,11 @@ serve()
     wan = worker("wan", script, broker, GO=str(go))
     async with sharing(qwen, wan):
         assert qwen.pid is not None
+        stat = Path(f"/proc/{qwen.pid}/stat")
         os.kill(qwen.pid, signal.SIGSTOP)
         try:
+            # The thread that listens goes on until another one has been given time to take the signal.
+            await eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the stop")
             go.touch()
             await eventually(lambda: wan.view.outcomes, "the answer without it")
             assert wan.view.outcomes == {"refused": 1}, "what it holds is not given away"

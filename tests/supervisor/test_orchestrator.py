@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from ourvidz_worker.control import ExitCode
 from ourvidz_worker.ports import GpuMemory
 from ourvidz_worker.supervisor import status as status_module
 from ourvidz_worker.supervisor.child import Child, ChildState
-from ourvidz_worker.supervisor.gpu import gpu_memory
+from ourvidz_worker.supervisor.gpu import Card
 from ourvidz_worker.supervisor.orchestrator import Orchestrator
 from tests.supervisor.stage import NEVER_READY, READY, child_of
 from tests.support.stories import story
@@ -183,7 +182,8 @@ async def test_a_status_file_that_cannot_be_written_costs_no_worker(tmp_path: Pa
 @story
 async def test_the_status_line_tells_everything_an_operator_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uptime, jobs, queue lengths, GPU memory through NVML if there is one."""
-    monkeypatch.setattr(status_module, "gpu_memory", lambda: GpuMemory(12.345, 48.0))
+    card = Card("cuda:0", "GPU-1", "A40", GpuMemory(12.345, 48.0))
+    monkeypatch.setattr(status_module, "visible_cards", lambda: (card,))
     script = """
 ready()
 for status in ("completed", "completed", "failed"):
@@ -203,55 +203,15 @@ serve()
     assert line["jobs"] == {"completed": 2, "failed": 1}
     assert line["waiting"] == {"sdxl": 3}
     assert line["uptime_seconds"] >= 0
-    assert (line["gpu_used_gb"], line["gpu_total_gb"]) == (12.35, 48.0)
+    assert (line["gpu_used_gb"], line["gpu_total_gb"]) == ({"cuda:0": 12.35}, {"cuda:0": 48.0})
 
 
 @story
-async def test_without_a_card_the_status_line_says_null(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "gpu_memory", lambda: None)
+async def test_without_a_card_the_status_line_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_module, "visible_cards", lambda: ())
     orchestrator = Orchestrator(status_interval=0.02, status_file=None)
     with structlog.testing.capture_logs() as logs:
         async with orchestrated(child_of(READY), orchestrator=orchestrator):
             await eventually(lambda: [line for line in logs if line["event"] == "status"], "a status line")
     line = next(line for line in logs if line["event"] == "status")
-    assert (line["gpu_used_gb"], line["gpu_total_gb"]) == (None, None)
-
-
-class _Nvml:
-    """Stands in for the driver library."""
-
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self, *, works: bool) -> None:
-        self.works = works
-        self.initialised = 0
-
-    def nvmlInit(self) -> None:  # noqa: N802 - the library's own name
-        if not self.works:
-            raise self.NVMLError
-        self.initialised += 1
-
-    def nvmlShutdown(self) -> None:  # noqa: N802
-        self.initialised -= 1
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
-        return index
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:  # noqa: N802
-        class _Memory:
-            used, total = 12_000_000_000, 48_000_000_000
-
-        return _Memory
-
-
-def test_gpu_memory_is_in_gb_and_the_driver_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml = _Nvml(works=True)
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    assert gpu_memory() == GpuMemory(12.0, 48.0)
-    assert nvml.initialised == 0
-
-
-def test_no_card_is_no_memory_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", _Nvml(works=False))
-    assert gpu_memory() is None
+    assert (line["gpu_used_gb"], line["gpu_total_gb"]) == ({}, {})

@@ -38,6 +38,11 @@ class Auth:
             password_hash = _hashed(self._keys.demo_password)
             self._database.insert("users", {"id": DEMO_USER_ID, "email": DEMO_EMAIL, "password_hash": password_hash})
 
+    def demo_session(self) -> dict[str, Any]:
+        """What signing in as the demo user answers."""
+        (user,) = self._database.select("users", "id = ?", [DEMO_USER_ID])
+        return self._session(user, str(uuid.uuid4()))
+
     def routes(self) -> list[Route]:
         return [
             Route("/token", self.token, methods=["POST"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from starlette.routing import Mount, Route
 
 from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import Catalogue
+from ourvidz_worker.local.addresses import Addresses
 from ourvidz_worker.local.auth import DEMO_EMAIL, Auth
 from ourvidz_worker.local.changes import Changes
 from ourvidz_worker.local.database import Database, Row
@@ -19,7 +20,9 @@ from ourvidz_worker.local.enhance_prompt import Enhance
 from ourvidz_worker.local.functions import Functions
 from ourvidz_worker.local.gateway import CROSS_ORIGIN
 from ourvidz_worker.local.keys import Keys
+from ourvidz_worker.local.live import Live
 from ourvidz_worker.local.page import Page
+from ourvidz_worker.local.pods import Pods
 from ourvidz_worker.local.queue_job import JobProducer
 from ourvidz_worker.local.recorded import Recorder
 from ourvidz_worker.local.redis_commands import RedisCommands
@@ -27,8 +30,11 @@ from ourvidz_worker.local.redis_rest import PREFIX, RedisRest
 from ourvidz_worker.local.rest_rows import RestRows
 from ourvidz_worker.local.resumable import Resumable
 from ourvidz_worker.local.server import LocalServer
+from ourvidz_worker.local.showcase import Showcase
 from ourvidz_worker.local.storage import SERVICE, ObjectStore
 from ourvidz_worker.local.storage_http import StorageHttp
+from ourvidz_worker.local.studio import Studio
+from ourvidz_worker.local.waiting_line import WaitingLine
 
 SIGNED_FOR = 24 * 3600
 
@@ -38,7 +44,8 @@ class EmbeddedBackend:
 
     `data` keeps rows, objects and keys between starts; an in-process Redis starts empty each time, so give
     `redis_url` where the queue must outlive the process. `callback_secret` and `qwen_token` replace the data
-    folder's own. `enhance` may be set until the start; without it, a template rewrites prompts.
+    folder's own. `enhance` may be set until the start; without it, a template rewrites prompts. `pods` are the
+    addresses at which those who work for this backend tell of their progress.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class EmbeddedBackend:
         callback_profile: CallbackProfile = "2025-07",
         callback_secret: str | None = None,
         qwen_token: str | None = None,
+        pods: Sequence[str] = (),
     ) -> None:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts, results and keys
         self.keys = Keys.load(data / "keys.json")
@@ -71,7 +79,11 @@ class EmbeddedBackend:
         self._auth = Auth(self._database, self.keys)
         self._producer = JobProducer(self._database, self._redis, catalogue)
         self._recorder = Recorder(self._database, self._producer, catalogue)
-        self._page = Page(self._database, self._store, catalogue, self._changes)
+        self._showcase = Showcase(self._database, Addresses(self._store), catalogue)
+        self._pods = Pods(pods)
+        self._line = WaitingLine(self._redis, catalogue)
+        self._live = Live(self._pods, self._line)
+        self._database.listen(self._live.rows_changed)
         self.enhance = enhance
         self._server: LocalServer | None = None
 
@@ -90,13 +102,16 @@ class EmbeddedBackend:
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.url = f"http://{host}:{self._server.port}"
         self._changes.open()
+        self._live.open()
         await self._server.start()
 
     async def stop(self) -> None:
         """End open event streams, finish running requests, close files; a second call does nothing."""
         self._changes.close()
+        self._live.close()
         if self._server:
             await self._server.stop()
+        await self._live.closed()
         await self._redis.close()
         self._database.close()
 
@@ -140,12 +155,12 @@ class EmbeddedBackend:
     def job(self, job_id: str) -> Row | None:
         """The job's row, with its `assets` (bucket, key, bytes, media_type, relative signed url)."""
         row = self._database.one("jobs", "id = ?", job_id)
-        return row and {**row, "assets": self._page.assets(row)}
+        return row and {**row, "assets": self._showcase.assets(row)}
 
     def jobs(self) -> list[Row]:
         """All jobs, the oldest first, each as `job` gives it."""
         rows = self._database.select("jobs", tail="ORDER BY created_at")
-        return [{**row, "assets": self._page.assets(row)} for row in rows]
+        return [{**row, "assets": self._showcase.assets(row)} for row in rows]
 
     def rows(self, table: str, job_id: str) -> list[Row]:
         """The rows of `images`, `videos`, `workspace_assets` or `callbacks` that belong to a job, in order."""
@@ -172,6 +187,17 @@ class EmbeddedBackend:
         parts = (self._database, self.keys)
         storage = [*Resumable(self._store, *parts).routes(), *StorageHttp(self._store, *parts).routes()]
         redis = RedisRest(self._redis, self.keys.redis_token)
+        studio = Studio(
+            database=self._database,
+            keys=self.keys,
+            auth=self._auth,
+            catalogue=self._catalogue,
+            showcase=self._showcase,
+            line=self._line,
+            pods=self._pods,
+            live=self._live,
+            host=self._host,
+        )
         mounted = {
             "/storage/v1": storage,
             "/rest/v1": RestRows(*parts).routes(),
@@ -183,6 +209,7 @@ class EmbeddedBackend:
                 Route(PREFIX, redis),
                 Mount(PREFIX, redis),
                 *(Mount(path, routes=routes, middleware=[CROSS_ORIGIN]) for path, routes in mounted.items()),
-                *self._page.routes(),
+                *studio.routes(),
+                *Page().routes(),
             ]
         )

@@ -101,7 +101,7 @@ class Functions:
             order = self._order(identity.user_id, body)
             if isinstance(order, Answer):
                 return order
-            return await self._queued(order)
+            return await self._queued(order, body)
         except BadBody as error:
             return refused(500, str(error), details="Unhandled server error")
 
@@ -157,9 +157,10 @@ class Functions:
         ids = {column: _uuid(body.get(field), field) for field, column in ID_FIELDS.items()}
         return Order(user_id, self._catalogue[name], metadata, **ids)
 
-    async def _queued(self, order: Order) -> Answer:
+    async def _queued(self, order: Order, body: dict[str, Any] | None = None) -> Answer:
+        """`body` is what was asked for, to be asked for again."""
         try:
-            job, length = await self._producer.produce(order)
+            job, length = await self._producer.produce(order, body)
         except NotQueued as error:
             return refused(500, f"Failed to queue job in Redis: {error}", details={"queueName": order.job_type.queue})
         sdxl = order.job_type.model_family == "sdxl"

@@ -12,6 +12,7 @@ from ourvidz_worker.contract.catalogue import Catalogue, JobType
 from ourvidz_worker.local.database import Database, Row
 from ourvidz_worker.local.prompts import negative_prompt
 from ourvidz_worker.local.redis_commands import CommandFailed, RedisCommands, RedisUnreachable
+from ourvidz_worker.local.requests import remember
 
 MODEL_VARIANTS = {"sdxl": "lustify_sdxl", "wan": "wan_2_1_1_3b"}
 FILE_EXTENSIONS = {"image": "png", "video": "mp4"}
@@ -41,8 +42,8 @@ class JobProducer:
         self._redis = redis
         self._catalogue = catalogue
 
-    async def produce(self, order: Order) -> tuple[Row, int]:
-        """Queue a job; gives its row and the queue's length. Raises `NotQueued`."""
+    async def produce(self, order: Order, body: Mapping[str, Any] | None = None) -> tuple[Row, int]:
+        """Queue a job and keep the request's `body`; gives its row and the queue's length. Raises `NotQueued`."""
         project = self._project(order)
         prompt = project.get("enhanced_prompt") or project.get("original_prompt") or order.metadata.get("prompt") or ""
         parameters = self._wan_parameters(order.job_type)
@@ -59,6 +60,8 @@ class JobProducer:
                 "project_id": order.project_id,
             },
         )
+        if body is not None:
+            remember(self._database, job["id"], body)
         job = self.link(job, str(prompt), metadata["num_images"], order.image_id or order.video_id)
         payload = self._payload(order, job, str(prompt), parameters)
         return job, await self.push(order.job_type.queue, payload, job["id"])
@@ -130,7 +133,11 @@ class JobProducer:
             "queue": job_type.queue,
             "dual_worker_routing": True,
             "negative_prompt_supported": sdxl,
-            **({"negative_prompt": negative_prompt(prompt), "negative_prompt_generation_error": None} if sdxl else {}),
+            **(
+                {"negative_prompt": self._negative(order, prompt), "negative_prompt_generation_error": None}
+                if sdxl
+                else {}
+            ),
             "prompt_length": len(prompt),
             "prompt_word_count": len(prompt.split(" ")),
             "generation_timestamp": _timestamp(),
@@ -145,6 +152,12 @@ class JobProducer:
             **_present(ids),
             "character_id": character_id,
         }
+
+    def _negative(self, order: Order, prompt: str) -> str:
+        """The producer's terms, behind the user's own where there are any."""
+        own = order.metadata.get("negative_prompt")
+        terms = negative_prompt(prompt)
+        return f"{own.strip().rstrip(',')}, {terms}" if isinstance(own, str) and own.strip() else terms
 
     def _payload(self, order: Order, job: Row, prompt: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         metadata = job["metadata"]

@@ -11,6 +11,7 @@ from ourvidz_worker.contract.parse import OLDEST_NUM_IMAGES
 from ourvidz_worker.local.auth import DEMO_USER_ID
 from ourvidz_worker.local.database import Database, Row
 from ourvidz_worker.local.queue_job import JobProducer
+from ourvidz_worker.local.requests import body_of, remember
 
 
 class Recorder:
@@ -55,6 +56,12 @@ class Recorder:
             raise ValueError("the payload has no id")
         for table in ("images", "videos", "workspace_assets", "callbacks"):
             self._database.delete(table, "job_id = ?", [str(job_id)])
+        sections = [section for section in (job.get("config"), job) if isinstance(section, Mapping)]
+        remember(
+            self._database,
+            str(job_id),
+            body_of(job_type.name, {**metadata_of(job), "prompt": prompt_of(job)}, *sections),
+        )
         return self._database.insert(
             "jobs",
             {

@@ -163,6 +163,8 @@ CALLBACKS = Table(
     make={"received_at": now},
 )
 
+REQUESTS = Table({"job_id": Kind.UUID, "body": Kind.JSON}, key=("job_id",))
+
 USERS = Table(
     {
         "id": Kind.UUID,
@@ -234,6 +236,7 @@ PUBLIC_TABLES: Mapping[str, Table] = {
 TABLES: Mapping[str, Table] = {
     **PUBLIC_TABLES,
     "callbacks": CALLBACKS,
+    "requests": REQUESTS,
     "users": USERS,
     "refresh_tokens": REFRESH_TOKENS,
     "buckets": BUCKETS,

@@ -186,6 +186,12 @@ class JobQueue(Protocol):
     async def length(self) -> int:
         """How many jobs wait. The only command of an idle poll."""
 
+    async def wait(self, pause: float) -> None:
+        """Return when a job may wait: as soon as one does or, where the queue has to be asked, after `pause` seconds.
+
+        Takes nothing and raises nothing: what is wrong shows at the next look. May end early, or late by half a minute.
+        """
+
     async def claim(self, *, alike: str | None = None) -> Claim | None:
         """Confirm the lease and take the next job, or None when there is none.
 

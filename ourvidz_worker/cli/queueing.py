@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.backend.queue.commands import Redis
+from ourvidz_worker.backend.queue.redis_queue import RedisQueue
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.ports import JobQueue
 from ourvidz_worker.runtime.patient_queue import PatientQueue
 from ourvidz_worker.settings import Settings
 
+COMMAND_SECONDS = 10.0
+
+
+def open_redis(settings: Settings, *, timeout_seconds: float = COMMAND_SECONDS) -> Redis:
+    """The Redis of the environment; `timeout_seconds` bounds one command."""
+    return UpstashClient(
+        url=settings.redis_rest_url,
+        token=settings.redis_rest_token.get_secret_value(),
+        timeout_seconds=timeout_seconds,
+    )
+
 
 def build_queue(settings: Settings, queue: str, owner: str, *, fast: Collection[str] = ()) -> JobQueue:
     """`fast` are the job types that are claimed first."""
-    upstash = UpstashQueue(
-        url=settings.redis_rest_url,
-        token=settings.redis_rest_token.get_secret_value(),
+    redis_queue = RedisQueue(
+        open_redis(settings),
         queue=queue,
         owner=owner,
         pop_end=settings.pop_end,
@@ -24,4 +36,4 @@ def build_queue(settings: Settings, queue: str, owner: str, *, fast: Collection[
         longest_wait=settings.longest_wait,
     )
     # Without held lists a repeated push would double the job.
-    return PatientQueue(upstash) if settings.queue_mode == "held" else upstash
+    return PatientQueue(redis_queue) if settings.queue_mode == "held" else redis_queue

@@ -37,6 +37,9 @@ class PatientQueue:
     async def length(self) -> int:
         return await self._queue.length()
 
+    async def wait(self, pause: float) -> None:
+        await self._queue.wait(pause)
+
     async def claim(self, *, alike: str | None = None) -> Claim | None:
         return await self._queue.claim(alike=alike)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import structlog
 
@@ -96,6 +96,10 @@ class Worker:
         self._handler.close(drained)
         loop.call_at(self._drain_until, self._handler.interrupt, drained)
 
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """Stop these jobs at their next step, as a renewal of the lease does that tells of them."""
+        self._handler.cancel(job_ids)
+
     async def run(self) -> None:
         """Work until stopped.
 
@@ -172,7 +176,7 @@ class Worker:
                     return  # the stop came during the claim; the drain hands it back
                 self._take_on(holding)
             if pause > 0:
-                await self._wait(pause)
+                await (self._listen(pause) if self._idle else self._wait(pause))
 
     async def _next_claim(self) -> tuple[Claim | None, float]:
         """The next job, if there is one, and how many seconds to wait before asking again."""
@@ -326,9 +330,23 @@ class Worker:
             return False
         return not card.waiting or (self._more_wait and card.wanted is not None)
 
+    async def _listen(self, pause: float) -> None:
+        """Until a job may have come, as far as the queue can tell that, or until there is a hurry."""
+        waiting = [asyncio.create_task(self._queue.wait(pause)), asyncio.create_task(self._hurried.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        self._calm_down()
+
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hurried.wait(), seconds)
+        self._calm_down()
+
+    def _calm_down(self) -> None:
         if not self._stopping.is_set():
             self._hurried.clear()
 

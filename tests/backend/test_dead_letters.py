@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ourvidz_worker.backend.upstash.dead_letters import Letter, named, read_letter
-from ourvidz_worker.backend.upstash.glimpses import SMALL, Glimpse
+from ourvidz_worker.backend.queue.dead_letters import Letter, named, read_letter
+from ourvidz_worker.backend.queue.glimpses import SMALL, Glimpse
 from ourvidz_worker.contract.envelope import Delivery
 from tests.contract.samples import CATALOGUE, JOB_ID, PROPERTY, compact, payload
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from ourvidz_worker.backend.health import check_callback, check_redis, check_storage
+from ourvidz_worker.backend.queue.redis_queue import RedisQueue
 from ourvidz_worker.backend.references.source import HttpReferenceSource
 from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.supabase.store import LARGEST_SINGLE_REQUEST, SupabaseStore
-from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.catalogue import Bucket
 from ourvidz_worker.contract.job import Reference
@@ -76,7 +77,8 @@ async def look_at_row(url: str, _folder: Path) -> None:
 
 
 async def claim(url: str, _folder: Path) -> None:
-    queue = UpstashQueue(url=url, token=REDIS_TOKEN, queue="sdxl_queue", owner="pod-1")
+    client = UpstashClient(url=url, token=REDIS_TOKEN, timeout_seconds=10)
+    queue = RedisQueue(client, queue="sdxl_queue", owner="pod-1")
     try:
         await queue.claim()
     finally:

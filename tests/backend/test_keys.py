@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from ourvidz_worker.backend.upstash.keys import QueueKeys, lease_key, new_owner
+from ourvidz_worker.backend.queue.keys import QueueKeys, lease_key, new_owner
 
 
 def test_the_names_are_those_of_the_protocol() -> None:

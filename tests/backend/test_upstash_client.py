@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from ourvidz_worker.backend import exchange
-from ourvidz_worker.backend.upstash.queue import PopEnd, QueueMode, UpstashQueue
+from ourvidz_worker.backend.queue.commands import End
+from ourvidz_worker.backend.queue.redis_queue import QueueMode, RedisQueue
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
 from ourvidz_worker.ports import Begun, Reaping, Renewal
@@ -23,21 +25,19 @@ TOKEN = "a-very-secret-token"
 
 def call(
     server: ScriptedRest,
-    action: Callable[[UpstashQueue], Coroutine[Any, Any, Any]],
+    action: Callable[[RedisQueue], Coroutine[Any, Any, Any]],
     *,
-    pop_end: PopEnd = "right",
+    pop_end: End = "right",
     mode: QueueMode = "held",
     timeout_seconds: float = 5,
 ) -> Any:
     async def run() -> Any:
-        queue = UpstashQueue(
-            url=server.url,
-            token=TOKEN,
+        queue = RedisQueue(
+            UpstashClient(url=server.url, token=TOKEN, timeout_seconds=timeout_seconds),
             queue="sdxl_queue",
             owner="pod-1",
             pop_end=pop_end,
             mode=mode,
-            timeout_seconds=timeout_seconds,
         )
         try:
             return await action(queue)
@@ -133,7 +133,7 @@ def test_a_command_on_a_kept_connection_that_breaks_is_not_repeated(server: Scri
     server.results([3])
     server.answer(HANG_UP)
 
-    async def poll_and_claim(queue: UpstashQueue) -> None:
+    async def poll_and_claim(queue: RedisQueue) -> None:
         await queue.length()
         await queue.claim()
 
@@ -149,7 +149,7 @@ def test_the_end_of_an_idle_connection_is_seen_before_the_next_command(
     monkeypatch.setattr(exchange, "IDLE_SECONDS", 0.0)
     server.results([3, 4])
 
-    async def poll_twice(queue: UpstashQueue) -> list[int]:
+    async def poll_twice(queue: RedisQueue) -> list[int]:
         first = await queue.length()
         server.hang_up()
         return [first, await queue.length()]
@@ -251,10 +251,10 @@ class TestRpopMode:
     """The plain mode for servers without LMOVE: at most once."""
 
     @pytest.mark.parametrize(("pop_end", "pop", "push"), [("right", "RPOP", "RPUSH"), ("left", "LPOP", "LPUSH")])
-    def test_it_uses_plain_commands_only(self, server: ScriptedRest, pop_end: PopEnd, pop: str, push: str) -> None:
+    def test_it_uses_plain_commands_only(self, server: ScriptedRest, pop_end: End, pop: str, push: str) -> None:
         server.results([encoded("job"), 0, [encoded(""), None], 1, 1, 1])
 
-        async def life(queue: UpstashQueue) -> None:
+        async def life(queue: RedisQueue) -> None:
             claim = await queue.claim()
             assert claim
             assert await queue.begin(claim, "job-1") == Begun(claim, cancelled=False)
@@ -281,7 +281,7 @@ class TestRpopMode:
         broken = b64encode(b"caf\xe9").decode()
         server.results((broken, 1))
 
-        async def life(queue: UpstashQueue) -> None:
+        async def life(queue: RedisQueue) -> None:
             claim = await queue.claim()
             assert claim
             await queue.put_back(claim)

@@ -20,7 +20,7 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image
 
-from ourvidz_worker.backend.upstash.keys import new_owner
+from ourvidz_worker.backend.queue.keys import new_owner
 from ourvidz_worker.cli import wiring
 from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.queueing import build_queue

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.backend.queue.redis_queue import RedisQueue
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.catalogue import Catalogue, parse_catalogue
 from ourvidz_worker.contract.parse import parse_job
 from tests.bench.rest_bridge import TOKEN
@@ -37,15 +38,13 @@ def catalogue() -> Catalogue:
     return parse_catalogue(JOB_TYPES.read_text(encoding="utf-8"))
 
 
-def open_queue(url: str, owner: str) -> UpstashQueue:
-    return UpstashQueue(
-        url=url,
-        token=TOKEN,
+def open_queue(url: str, owner: str) -> RedisQueue:
+    return RedisQueue(
+        UpstashClient(url=url, token=TOKEN, timeout_seconds=PATIENCE_SECONDS),
         queue=QUEUE,
         owner=owner,
         fast=catalogue().fast_types(QUEUE),
         longest_wait=LONGEST_WAIT,
-        timeout_seconds=PATIENCE_SECONDS,
     )
 
 
@@ -69,7 +68,7 @@ async def fleet(url: str, *, workers: int, job_seconds: float, poll_seconds: flo
 
 
 class Member:
-    def __init__(self, queue: UpstashQueue, job_seconds: float, poll_seconds: float) -> None:
+    def __init__(self, queue: RedisQueue, job_seconds: float, poll_seconds: float) -> None:
         self.queue = queue
         self.task: asyncio.Task[None] | None = None
         self._job_seconds = job_seconds

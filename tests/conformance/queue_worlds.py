@@ -7,8 +7,9 @@ import functools
 from collections.abc import Awaitable, Callable, Collection
 from typing import Literal, Protocol, Self
 
-from ourvidz_worker.backend.upstash.keys import QueueKeys, cancel_key, lease_key
-from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.backend.queue.keys import QueueKeys, cancel_key, lease_key
+from ourvidz_worker.backend.queue.redis_queue import RedisQueue
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.ports import JobQueue
 from tests.conformance.rest_layer import TOKEN, RestLayer
 from tests.support.memory import MemoryQueue, MemoryRedis
@@ -86,7 +87,7 @@ class MemoryWorld:
 
 
 class RestWorld:
-    """`UpstashQueue` over a REST layer."""
+    """`RedisQueue` over a REST layer."""
 
     def __init__(self, layer: RestLayer) -> None:
         self._layer = layer
@@ -104,9 +105,8 @@ class RestWorld:
     def queue(
         self, owner: str, *, pop_end: End = "right", fast: Collection[str] = (), longest_wait: float = 0
     ) -> JobQueue:
-        queue = UpstashQueue(
-            url=self._layer.url,
-            token=TOKEN,
+        queue = RedisQueue(
+            UpstashClient(url=self._layer.url, token=TOKEN, timeout_seconds=10),
             queue=QUEUE,
             owner=owner,
             pop_end=pop_end,

@@ -6,10 +6,10 @@ from typing import Self
 
 import pytest
 
+from ourvidz_worker.backend.queue.dead_letters import DeadLetters, Letter, named
+from ourvidz_worker.backend.queue.glimpses import SMALL, look
+from ourvidz_worker.backend.queue.queue_state import Entry, queue_state
 from ourvidz_worker.backend.upstash.client import UpstashClient
-from ourvidz_worker.backend.upstash.dead_letters import DeadLetters, Letter, named
-from ourvidz_worker.backend.upstash.glimpses import SMALL, look
-from ourvidz_worker.backend.upstash.queue_state import Entry, queue_state
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES
 from ourvidz_worker.errors import BackendUnavailable
 from tests.conformance.queue_worlds import QUEUE, End, RestWorld, inside

@@ -12,8 +12,8 @@ import httpx
 from fakeredis import FakeRedis, FakeServer
 from redis.exceptions import ResponseError
 
-from ourvidz_worker.backend.upstash import queue as upstash_queue
-from ourvidz_worker.backend.upstash.keys import QueueKeys, cancel_key
+from ourvidz_worker.backend.queue import redis_queue
+from ourvidz_worker.backend.queue.keys import QueueKeys, cancel_key
 from ourvidz_worker.local.redis_commands import CommandFailed, describe
 from ourvidz_worker.local.redis_rest import _answer, _base64
 from tests.model.network import Call
@@ -48,7 +48,7 @@ class RedisServer:
         self._redis = FakeRedis(server=self._server, protocol=2)
         self._redis.response_callbacks.clear()
         self._names = {
-            getattr(upstash_queue, name): name[1:].lower()
+            getattr(redis_queue, name): name[1:].lower()
             for name in ("_CLAIM", "_RENEW", "_BEGIN", "_ACKNOWLEDGE", "_MOVE")
         }
 

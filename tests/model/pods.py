@@ -11,9 +11,10 @@ from pathlib import Path
 
 import structlog
 
+from ourvidz_worker.backend.queue.redis_queue import RedisQueue
 from ourvidz_worker.backend.supabase.callbacks import CallbackReporter
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
-from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.control import ExitCode
 from ourvidz_worker.errors import ConfigurationError, Fenced, PoisonedContext, WorkerError
@@ -151,9 +152,8 @@ class Pod:
 
 
 def _queue(owner: str) -> JobQueue:
-    return PatientQueue(
-        UpstashQueue(url=REDIS_URL, token="token", queue=QUEUE, owner=owner, lease_seconds=LEASE_SECONDS)
-    )
+    client = UpstashClient(url=REDIS_URL, token="token", timeout_seconds=10)
+    return PatientQueue(RedisQueue(client, queue=QUEUE, owner=owner, lease_seconds=LEASE_SECONDS))
 
 
 async def _run(worker: Worker) -> int:

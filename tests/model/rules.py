@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+from ourvidz_worker.backend.queue import redis_queue
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
-from ourvidz_worker.backend.upstash import queue as upstash_queue
 from ourvidz_worker.contract.envelope import Delivery
 from ourvidz_worker.ports import Claim, Renewal
 from ourvidz_worker.runtime.holdings import Holdings
@@ -34,9 +34,9 @@ class Rule:
 
 def _script(name: str, line: str, replacement: str) -> AbstractContextManager[Any]:
     """A script with one of its lines changed."""
-    text: str = getattr(upstash_queue, name)
+    text: str = getattr(redis_queue, name)
     assert text.count(line) == 1, f"{name} has changed: {line!r} is not there"
-    return mock.patch.object(upstash_queue, name, text.replace(line, replacement))
+    return mock.patch.object(redis_queue, name, text.replace(line, replacement))
 
 
 def _lease_before_claim() -> AbstractContextManager[Any]:

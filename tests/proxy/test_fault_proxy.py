@@ -16,8 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from ourvidz_worker.backend.queue.redis_queue import RedisQueue
 from ourvidz_worker.backend.supabase.store import SupabaseStore
-from ourvidz_worker.backend.upstash.queue import UpstashQueue
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.catalogue import parse_catalogue
 from ourvidz_worker.errors import BackendUnavailable, QuotaExceeded
 from ourvidz_worker.local.server import LocalServer
@@ -277,9 +278,9 @@ def test_in_front_of_the_embedded_backend(tmp_path: Path) -> None:
     clip.write_bytes(random.Random(3).randbytes(13 * MIB))
 
     async def told(proxy: FaultProxy, environment: dict[str, str]) -> None:
-        queue = UpstashQueue(
-            url=f"{proxy.url}/upstash", token=environment["UPSTASH_REDIS_REST_TOKEN"], queue="wan_queue", owner="me"
-        )
+        token = environment["UPSTASH_REDIS_REST_TOKEN"]
+        client = UpstashClient(url=f"{proxy.url}/upstash", token=token, timeout_seconds=10)
+        queue = RedisQueue(client, queue="wan_queue", owner="me")
         store = SupabaseStore(
             url=proxy.url,
             service_key=environment["SUPABASE_SERVICE_KEY"],

@@ -26,7 +26,7 @@ class Pauses:
     def __init__(self, scene: Scene) -> None:
         self.seconds: list[float] = []
         self._gate = Gate()
-        scene.worker._wait = self._wait  # type: ignore[method-assign]
+        scene.worker._wait = scene.worker._listen = self._wait  # type: ignore[method-assign]
 
     async def noted(self, count: int) -> None:
         await eventually(lambda: len(self.seconds) >= count, f"pause {count}")

@@ -23,8 +23,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from ourvidz_worker.backend import upstash
-from ourvidz_worker.backend.upstash.scripts import script
+from ourvidz_worker.backend import queue as queue_protocol
+from ourvidz_worker.backend.queue.scripts import script
 from tests.support.loop_thread import LoopThread
 
 UPSTASH = "/upstash"
@@ -329,7 +329,7 @@ def _script_name(sent: str) -> str:
 
 SCRIPTS = {
     (name := entry.name.removesuffix(".lua")): script(name)
-    for entry in resources.files(upstash).joinpath("lua").iterdir()
+    for entry in resources.files(queue_protocol).joinpath("lua").iterdir()
     if entry.name.endswith(".lua")
 }
 

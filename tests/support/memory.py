@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections import defaultdict
@@ -78,6 +79,9 @@ class MemoryQueue:
     async def length(self) -> int:
         self._redis.answer()
         return len(self._redis.queue)
+
+    async def wait(self, pause: float) -> None:
+        await asyncio.sleep(pause)
 
     async def claim(self, *, alike: str | None = None) -> Claim | None:
         self._redis.leases[self._owner] = self._redis.clock() + LEASE_SECONDS

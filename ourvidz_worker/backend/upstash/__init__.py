@@ -1,1 +1,1 @@
-"""The queue over Upstash REST: claims under a lease, what is held, and what was put aside."""
+"""Redis over Upstash's REST interface."""

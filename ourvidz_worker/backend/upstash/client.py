@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64decode
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from upstash_redis.errors import UpstashError
 from upstash_redis.http import AsyncHttpClient
 
 from ourvidz_worker.backend.exchange import Answer, Exchange
+from ourvidz_worker.backend.queue.commands import End
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
 
@@ -49,6 +51,10 @@ class UpstashClient(Redis):
             raise BackendUnavailable(
                 "what answered at UPSTASH_REDIS_REST_URL does not speak Upstash's REST: check the URL"
             ) from error
+
+    async def wait_for(self, key: str, end: End, pause: float) -> None:  # noqa: ARG002
+        """REST knows no blocking commands (contract section 1)."""
+        await asyncio.sleep(pause)
 
     def _refusal(self, text: str) -> WorkerError:
         if any(sign in text for sign in _QUOTA):

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from ourvidz_worker.backend.upstash.keys import cancel_key
+from ourvidz_worker.backend.queue.keys import cancel_key
 from ourvidz_worker.cli.exit_codes import USAGE_EXIT
 from ourvidz_worker.cli.queue import dead, parked, status
 from ourvidz_worker.cli.queue.desk import Desk, UnknownQueue, open_desk

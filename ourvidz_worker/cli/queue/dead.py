@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ourvidz_worker.backend.upstash.dead_letters import DeadLetters, Letter, named
+from ourvidz_worker.backend.queue.dead_letters import DeadLetters, Letter, named
 from ourvidz_worker.cli.exit_codes import USAGE_EXIT
 from ourvidz_worker.cli.queue.desk import Desk
 from ourvidz_worker.cli.queue.output import Outcome, Output, size

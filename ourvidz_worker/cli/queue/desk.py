@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from ourvidz_worker.backend.queue.commands import Redis
+from ourvidz_worker.backend.queue.dead_letters import DeadLetters
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
-from ourvidz_worker.backend.upstash.client import UpstashClient
-from ourvidz_worker.backend.upstash.dead_letters import DeadLetters
 from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.queue.output import Output
+from ourvidz_worker.cli.queueing import open_redis
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.errors import ConfigurationError
@@ -27,7 +28,7 @@ class Desk:
 
     settings: Settings
     catalogue: Catalogue
-    redis: UpstashClient
+    redis: Redis
     rows: JobRows
     spool: Spool
     output: Output
@@ -56,11 +57,7 @@ async def open_desk(settings: Settings, output: Output, *, queue: str | None = N
     queues = tuple(sorted({job_type.queue for job_type in catalogue.values()}))
     if queue is not None and queue not in queues:
         raise UnknownQueue(f"there is no queue {queue}: use {' or '.join(queues)}")
-    redis = UpstashClient(
-        url=settings.redis_rest_url,
-        token=settings.redis_rest_token.get_secret_value(),
-        timeout_seconds=_SECONDS,
-    )
+    redis = open_redis(settings, timeout_seconds=_SECONDS)
     rows = SupabaseJobRows(url=settings.supabase_url, service_key=settings.supabase_service_key.get_secret_value())
     try:
         yield Desk(

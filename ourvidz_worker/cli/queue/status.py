@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from ourvidz_worker.backend.upstash.queue_state import Entry, Holder, QueueState, queue_state
+from ourvidz_worker.backend.queue.queue_state import Entry, Holder, QueueState, queue_state
 from ourvidz_worker.cli.queue.desk import Desk
 from ourvidz_worker.cli.queue.output import age
 

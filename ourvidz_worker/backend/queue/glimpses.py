@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from ourvidz_worker.backend.upstash.client import UpstashClient
-from ourvidz_worker.backend.upstash.scripts import script
+from ourvidz_worker.backend.queue.commands import Redis
+from ourvidz_worker.backend.queue.scripts import script
 
 _LOOK = script("look")
 _EDGE_BYTES = 16_384
@@ -38,7 +38,7 @@ class Glimpse:
 
 
 async def look(
-    redis: UpstashClient,
+    redis: Redis,
     key: str,
     *,
     begin_at: Literal["left", "right"],
@@ -47,7 +47,7 @@ async def look(
 ) -> list[Glimpse]:
     """The first `count` elements of a list, seen from one end; larger ones than `whole_up_to` bytes in part.
 
-    Elements that come or go at the other end meanwhile do no harm. Raises as `UpstashClient` does.
+    Elements that come or go at the other end meanwhile do no harm. Raises as `Redis` does.
     """
     index, step = (0, 1) if begin_at == "left" else (-1, -1)
     glimpses: list[Glimpse] = []

@@ -1,4 +1,4 @@
-"""The job queue over Upstash REST, speaking the held-list protocol.
+"""The job queue in Redis, speaking the held-list protocol.
 
 A claim moves an element into its owner's held list, where it stays until it is acknowledged; a lease that
 expires tells others whether the owner lives. What was claimed can thus be found again after any crash.
@@ -6,6 +6,7 @@ expires tells others whether the owner lives. What was claimed can thus be found
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,14 +15,13 @@ from typing import Any, Literal
 
 import structlog
 
-from ourvidz_worker.backend.upstash.client import UpstashClient
-from ourvidz_worker.backend.upstash.holders import holders
-from ourvidz_worker.backend.upstash.keys import QueueKeys, cancel_key, lease_key
-from ourvidz_worker.backend.upstash.scripts import escaped, script, script_for_elements
+from ourvidz_worker.backend.queue.commands import End, Redis
+from ourvidz_worker.backend.queue.holders import holders
+from ourvidz_worker.backend.queue.keys import QueueKeys, cancel_key, lease_key
+from ourvidz_worker.backend.queue.scripts import escaped, script, script_for_elements
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, REDELIVERY_PREFIX, open_delivery
 from ourvidz_worker.ports import Begun, Claim, Reaping, Renewal
 
-PopEnd = Literal["right", "left"]
 QueueMode = Literal["held", "rpop"]
 
 _CLAIM = script("claim")
@@ -31,8 +31,8 @@ _ACKNOWLEDGE = script_for_elements("acknowledge")
 _MOVE = script_for_elements("move")
 
 
-class UpstashQueue:
-    """A `JobQueue` of one owner.
+class RedisQueue:
+    """A `JobQueue` of one owner; closing it closes `redis`.
 
     `pop_end` is the end that producers do not push to (contract section 1). `lease_seconds` is how long the
     owner is taken to be alive after a claim or renewal. Jobs of the `fast` types are taken before others that wait
@@ -43,23 +43,22 @@ class UpstashQueue:
 
     def __init__(
         self,
+        redis: Redis,
         *,
-        url: str,
-        token: str,
         queue: str,
         owner: str,
-        pop_end: PopEnd = "right",
+        pop_end: End = "right",
         mode: QueueMode = "held",
         lease_seconds: int = 90,
         fast: Collection[str] = (),
         longest_wait: float = 0,
-        timeout_seconds: float = 10,
     ) -> None:
-        self._redis = UpstashClient(url=url, token=token, timeout_seconds=timeout_seconds)
+        self._redis = redis
         self._keys = QueueKeys(queue)
         self._owner = owner
         self._pop_end = pop_end
         self._push_next = "RPUSH" if pop_end == "right" else "LPUSH"
+        self._pop_next = "RPOP" if pop_end == "right" else "LPOP"
         self._holds = mode == "held"
         self._lease_seconds = lease_seconds
         self._fast = sorted(fast) if longest_wait else []
@@ -71,6 +70,12 @@ class UpstashQueue:
 
     async def length(self) -> int:
         return await self._redis.llen(self._keys.queue)
+
+    async def wait(self, pause: float) -> None:
+        if self._holds:
+            await self._redis.wait_for(self._keys.queue, self._pop_end, pause)
+        else:
+            await asyncio.sleep(pause)  # a server without LMOVE has no BLMOVE either
 
     async def claim(self, *, alike: str | None = None) -> Claim | None:
         if self._holds:
@@ -84,8 +89,8 @@ class UpstashQueue:
         begun = claim.begun
         cancelled = await self._redis.eval(
             _BEGIN,
-            keys=[lease_key(self._owner), self._keys.held(self._owner), cancel_key(job_id)],
-            args=[str(self._lease_seconds), escaped(claim.element), escaped(begun)],
+            [lease_key(self._owner), self._keys.held(self._owner), cancel_key(job_id)],
+            [str(self._lease_seconds), escaped(claim.element), escaped(begun)],
         )
         return None if cancelled is None else Begun(self._claim_of(begun), cancelled=bool(cancelled))
 
@@ -96,7 +101,7 @@ class UpstashQueue:
             marks = await self._redis.mget(*keys) if keys else []
             return Renewal(alive=True, cancelled=frozenset(compress(ids, (mark is not None for mark in marks))))
         found: list[int] | None = await self._redis.eval(
-            _RENEW, keys=[lease_key(self._owner), *keys], args=[str(self._lease_seconds)]
+            _RENEW, [lease_key(self._owner), *keys], [str(self._lease_seconds)]
         )
         if found is None:
             return Renewal(alive=False)
@@ -152,8 +157,8 @@ class UpstashQueue:
             now = datetime.now(UTC)
             taken: list[Any] | int | None = await self._redis.eval(
                 _CLAIM,
-                keys=[lease_key(self._owner), self._keys.queue, self._keys.held(self._owner), self._keys.dead],
-                args=[
+                [lease_key(self._owner), self._keys.queue, self._keys.held(self._owner), self._keys.dead],
+                [
                     self._owner,
                     str(self._lease_seconds),
                     self._pop_end.upper(),
@@ -173,9 +178,7 @@ class UpstashQueue:
             structlog.get_logger().error("job_dead", queue=self.name, reason=f"an element has {taken} bytes")
 
     async def _pop(self) -> str | None:
-        pop = self._redis.rpop if self._pop_end == "right" else self._redis.lpop
-        element = await pop(self._keys.queue)
-        assert not isinstance(element, list)
+        element: str | None = await self._redis.execute([self._pop_next, self._keys.queue])
         return element
 
     async def _replace(self, claim: Claim, destination: str, replacement: str, push: str) -> None:

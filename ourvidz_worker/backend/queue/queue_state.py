@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from ourvidz_worker.backend.upstash.client import UpstashClient
-from ourvidz_worker.backend.upstash.glimpses import Glimpse, look
-from ourvidz_worker.backend.upstash.holders import holders
-from ourvidz_worker.backend.upstash.keys import QueueKeys, lease_key
+from ourvidz_worker.backend.queue.commands import Redis
+from ourvidz_worker.backend.queue.glimpses import Glimpse, look
+from ourvidz_worker.backend.queue.holders import holders
+from ourvidz_worker.backend.queue.keys import QueueKeys, lease_key
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.contract.parse import parse_job
@@ -51,9 +51,9 @@ class QueueState:
 
 
 async def queue_state(
-    redis: UpstashClient, queue: str, catalogue: Catalogue, *, pop_end: Literal["right", "left"], shown: int
+    redis: Redis, queue: str, catalogue: Catalogue, *, pop_end: Literal["right", "left"], shown: int
 ) -> QueueState:
-    """Look at everything of a queue, at most `shown` elements of each list; raises as `UpstashClient` does."""
+    """Look at everything of a queue, at most `shown` elements of each list; raises as `Redis` does."""
     keys = QueueKeys(queue)
     return QueueState(
         queue,
@@ -66,7 +66,7 @@ async def queue_state(
     )
 
 
-async def _holder(redis: UpstashClient, keys: QueueKeys, owner: str, catalogue: Catalogue, shown: int) -> Holder:
+async def _holder(redis: Redis, keys: QueueKeys, owner: str, catalogue: Catalogue, shown: int) -> Holder:
     seconds = await redis.ttl(lease_key(owner))
     held = keys.held(owner)
     return Holder(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ourvidz_worker.backend.upstash.client import UpstashClient
-from ourvidz_worker.backend.upstash.keys import QueueKeys
+from ourvidz_worker.backend.queue.commands import Redis
+from ourvidz_worker.backend.queue.keys import QueueKeys
 
 _SCAN_COUNT = 1000
 
 
-async def holders(redis: UpstashClient, keys: QueueKeys) -> set[str]:
-    """The owners of all held lists; raises as `UpstashClient` does."""
+async def holders(redis: Redis, keys: QueueKeys) -> set[str]:
+    """The owners of all held lists; raises as `Redis` does."""
     owners: set[str] = set()
     cursor = 0
     while True:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ourvidz_worker.backend.upstash.client import UpstashClient
-from ourvidz_worker.backend.upstash.glimpses import SMALL, Glimpse, look
-from ourvidz_worker.backend.upstash.keys import QueueKeys
-from ourvidz_worker.backend.upstash.scripts import escaped, script_for_elements
+from ourvidz_worker.backend.queue.commands import Redis
+from ourvidz_worker.backend.queue.glimpses import SMALL, Glimpse, look
+from ourvidz_worker.backend.queue.keys import QueueKeys
+from ourvidz_worker.backend.queue.scripts import escaped, script_for_elements
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, open_delivery
 from ourvidz_worker.contract.parse import parse_job
@@ -55,11 +55,11 @@ class Letter:
 class DeadLetters:
     """The dead letters of one queue; `pop_end` is the end that producers do not push to.
 
-    Every call raises as `UpstashClient` does. An outcome that is not known may be asked for again.
+    Every call raises as `Redis` does. An outcome that is not known may be asked for again.
     """
 
     def __init__(
-        self, redis: UpstashClient, queue: str, catalogue: Catalogue, *, pop_end: Literal["right", "left"] = "right"
+        self, redis: Redis, queue: str, catalogue: Catalogue, *, pop_end: Literal["right", "left"] = "right"
     ) -> None:
         self._redis = redis
         self._keys = QueueKeys(queue)

@@ -1,0 +1,76 @@
+"""Who may look and act: browsers of this machine, on the operator's own page alone.
+
+A page of another site may send requests here from the operator's browser, and a name that it controls may point here.
+So the `Host` must be one that is served, and whatever changes something comes as JSON from this very origin.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Collection
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+_SAME_ORIGIN = ("same-origin", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    status: int
+    sentence: str
+
+
+class Guard:
+    """`token` is what a request carries as bearer; None where everybody on this machine may act.
+
+    `hosts` are names besides those of this machine's loopback interface.
+    """
+
+    def __init__(self, token: str | None, *, hosts: Collection[str] = ()) -> None:
+        self._token = token
+        self._hosts = {host.lower() for host in hosts}
+
+    def look(self, request: Request) -> Refusal | None:
+        """Why the facts are not for this request, or None."""
+        return self.page(request) or self._stranger(request)
+
+    def act(self, request: Request) -> Refusal | None:
+        """Why this request may change nothing, or None."""
+        return self.page(request) or self._foreign(request) or self._stranger(request)
+
+    def page(self, request: Request) -> Refusal | None:
+        """Why not even the page, which says nothing, is for this request, or None."""
+        name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        if name in self._hosts or _is_loopback(name):
+            return None
+        return Refusal(421, "this page answers only under the address of this machine, like http://127.0.0.1")
+
+    def _foreign(self, request: Request) -> Refusal | None:
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        site = request.headers.get("sec-fetch-site", "none")
+        if site not in _SAME_ORIGIN or (origin is not None and urlsplit(origin).netloc != host):
+            return Refusal(403, "another site may not act here: use the operator's own page")
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            return Refusal(415, "an action is a JSON object with the content type application/json")
+        return None
+
+    def _stranger(self, request: Request) -> Refusal | None:
+        if self._token is None:
+            return None
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self._token.encode()):
+            return None
+        return Refusal(401, "open the address that `ourvidz-worker operator` printed: it carries the token")
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

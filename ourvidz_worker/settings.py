@@ -335,6 +335,15 @@ class Settings(QwenSettings):
         return self.sdxl_batch if family == "sdxl" else 1
 
 
+class ServerlessSettings(Settings):
+    """Of a worker whose jobs are handed to it: it needs no Redis."""
+
+    redis_rest_url: str = Field(default="", validation_alias="UPSTASH_REDIS_REST_URL", validate_default=False)
+    redis_rest_token: SecretStr = Field(
+        default=SecretStr(""), validation_alias="UPSTASH_REDIS_REST_TOKEN", validate_default=False
+    )
+
+
 PROBE_PORTS = {"orchestrator": 9400, "sdxl": 9401, "wan": 9402, "qwen": 9403}
 """Where each process answers unless OURVIDZ_PROBE_PORT names another port; 0 there means nowhere."""
 

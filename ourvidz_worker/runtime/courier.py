@@ -30,7 +30,10 @@ THUMBNAIL_SECONDS = 8.0  # less than a worker that shuts down waits for a delive
 
 
 class Courier:
-    """Speaks to the product about jobs. `guard` raises where nothing may be delivered any more."""
+    """Speaks to the product about jobs. `guard` raises where nothing may be delivered any more.
+
+    `on_report` is told of each final report that the product has taken.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Courier:
         self._spool = spool
         self._guard = guard
         self._doubtful: set[str] = set()
+        self.on_report: Callable[[Callback], None] = lambda _callback: None
         self._second_looks: dict[asyncio.Task[None], Callback] = {}
 
     async def status(self, job_id: str, *, tries: int = 1) -> str | None:
@@ -83,6 +87,7 @@ class Courier:
         """A final status; `doubtful` where an earlier delivery may have sent a `processing` that is still under way."""
         self._guard()
         await self._reporter.report(callback)
+        self.on_report(callback)
         if doubtful or callback.job_id in self._doubtful:
             self._doubtful.discard(callback.job_id)
             self._remember(callback)

@@ -95,7 +95,7 @@ class Handler:
         self._terms = terms
         self._works: set[Work] = set()
         self._closed: Interruption | None = None
-        lease.on_cancelled = self._cancel
+        lease.on_cancelled = self.cancel
 
     def interrupt(self, reason: Interruption) -> None:
         """Stop all work at its next step, and every job that comes later before its first."""
@@ -109,6 +109,12 @@ class Handler:
         for work in self._works:
             if not work.seated:
                 work.interrupter.stop(reason)
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """Stop these jobs at their next step, where they are still at work."""
+        for work in self._works:
+            if work.job.id in job_ids:
+                work.interrupter.stop(Cancelled())
 
     async def work_on(self, holding: Holding) -> Ending:
         """Take a job as far as the GPU is needed and return its ending.
@@ -249,11 +255,6 @@ class Handler:
         if job.type.queue != self._queue.name:
             raise BadJob(f"{job.type.name} jobs belong on {job.type.queue}, this one came on {self._queue.name}")
         self._preparation.check(job)
-
-    def _cancel(self, job_ids: Collection[str]) -> None:
-        for work in self._works:
-            if work.job.id in job_ids:
-                work.interrupter.stop(Cancelled())
 
     @contextmanager
     def _watching_row(self, work: Work) -> Iterator[None]:

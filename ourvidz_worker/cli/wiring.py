@@ -140,10 +140,12 @@ def build_worker(
     announcer: Announcer,
     channel: ControlChannel | None = None,
     engines: Engines | None = None,
+    queue: JobQueue | None = None,
 ) -> BuiltWorker:
     """Raises `ConfigurationError` with every finding of the configuration files.
 
-    The card is shared with others through the `channel`. `engines` take the place of those that the settings select.
+    The card is shared with others through the `channel`. `engines` and `queue` take the place of those that the
+    settings select.
     """
     configuration = read_configuration(ConfigFiles(settings.config_dir))
     residency = build_residency(configuration.models, channel)
@@ -168,7 +170,7 @@ def build_worker(
         residency=residency,
     )
     name = configuration.catalogue.queue_of(family)
-    queue = build_queue(settings, name, owner, fast=configuration.catalogue.fast_types(name))
+    queue = queue or build_queue(settings, name, owner, fast=configuration.catalogue.fast_types(name))
     holdings = Holdings(queue)
     lease = LeaseKeeper(queue, holdings, LeaseTimes(settings.lease))
     spool = Spool(settings.spool_dir, reserve_bytes=settings.spool_reserve * MIB)

@@ -21,6 +21,7 @@ from ourvidz_worker.errors import (
     Retry,
     WorkerError,
 )
+from ourvidz_worker.instruments import exchanges, metrics, tracing
 from ourvidz_worker.ports import Claim, JobQueue
 from ourvidz_worker.runtime.endings import Ending
 from ourvidz_worker.runtime.handling import Handler
@@ -80,6 +81,7 @@ class Worker:
         self._more_wait = False
         self._idle = False
         self._full = False
+        self._claim_seconds = 0.0
         handler.card.on_change = self._changed.set
 
     def stop(self, *, at_once: bool = False) -> None:
@@ -171,7 +173,7 @@ class Worker:
         while await self._may_claim():
             claim, pause = await self._next_claim()
             if claim is not None:
-                holding = self._holdings.take(claim)
+                holding = self._holdings.take(claim, claim_seconds=self._claim_seconds)
                 if self._stopping.is_set():
                     return  # the stop came during the claim; the drain hands it back
                 self._take_on(holding)
@@ -189,7 +191,7 @@ class Worker:
             if not self._more_wait and not await self._look():
                 return None, self._nothing()
             sent_at = self._lease.now()
-            claim = await self._queue.claim(alike=alike)
+            claim = await self._claim(alike)
         except QuotaExceeded as error:
             structlog.get_logger().error("redis_quota_exceeded", problem=str(error), pause_seconds=QUOTA_PAUSE)
             return None, QUOTA_PAUSE
@@ -211,6 +213,14 @@ class Worker:
         self._more_wait = False
         return None, self._nothing()
 
+    async def _claim(self, alike: str | None) -> Claim | None:
+        begun, queue = time.monotonic(), self._queue.name
+        with exchanges.claim(queue):
+            claim = await self._queue.claim(alike=alike)
+        self._claim_seconds = time.monotonic() - begun
+        exchanges.claimed(queue, job=claim is not None)
+        return claim
+
     async def _look(self) -> int:
         waiting = await self._queue.length()
         self._heard_of(waiting)
@@ -218,6 +228,7 @@ class Worker:
 
     def _heard_of(self, waiting: int) -> None:
         self._more_wait = waiting > 0
+        metrics.QUEUE_LENGTH.labels(self._queue.name).set(waiting)
         self._announcer.announce(Message("poll", waiting=waiting))
 
     def _after(self, claim: Claim) -> float:
@@ -256,8 +267,10 @@ class Worker:
         try:
             ending = await self._handler.work_on(holding)
         except Fenced as fenced:
+            tracing.end_job(fenced)
             self._cut_off_by(fenced)
         except Exception as error:  # noqa: BLE001 - raised once everything is handed back
+            tracing.end_job(error)
             self._give_up(error)
         else:
             self._begin(holding, ending)
@@ -281,6 +294,8 @@ class Worker:
             self._give_up(error)
         except Fenced as fenced:
             self._cut_off_by(fenced)
+        finally:
+            tracing.end_job()
 
     async def _run_ending(self, holding: Holding, ending: Ending) -> None:
         try:
@@ -316,9 +331,11 @@ class Worker:
                 structlog.get_logger().error("spool_full", problem=problem)
                 self._say(WorkerState.FAILED, problem)
             self._full = True
+            metrics.SPOOL_FULL.set(1)
             await self._wait(max(self._patience.poll_seconds, SHORTAGE_PAUSE))
         if self._full and not self._stopping.is_set():
             self._full = False
+            metrics.SPOOL_FULL.set(0)
             structlog.get_logger().info("spool_recovered")
             self._say(WorkerState.BUSY if self._jobs else WorkerState.READY)
         return not self._stopping.is_set()
@@ -330,9 +347,9 @@ class Worker:
             return False
         return not card.waiting or (self._more_wait and card.wanted is not None)
 
-    async def _listen(self, pause: float) -> None:
+    async def _listen(self, seconds: float) -> None:
         """Until a job may have come, as far as the queue can tell that, or until there is a hurry."""
-        waiting = [asyncio.create_task(self._queue.wait(pause)), asyncio.create_task(self._hurried.wait())]
+        waiting = [asyncio.create_task(self._queue.wait(seconds)), asyncio.create_task(self._hurried.wait())]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:

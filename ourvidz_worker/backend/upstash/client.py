@@ -15,12 +15,11 @@ from upstash_redis.http import AsyncHttpClient
 
 from ourvidz_worker.backend.exchange import Answer, Exchange
 from ourvidz_worker.backend.queue.commands import End
+from ourvidz_worker.backend.queue.refusals import QUOTA, meaning
 from ourvidz_worker.backend.wording import quoted
-from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
+from ourvidz_worker.errors import BackendRefused, BackendUnavailable, WorkerError
 
-_QUOTA = ("max daily request limit exceeded", "max requests limit exceeded")
-_WRONG_TOKEN = ("Unauthorized", "WRONGPASS", "NOAUTH", "NOPERM")
-_PASSING = ("LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF", "NOREPLICAS")
+_CURE = "Redis refuses the token: set UPSTASH_REDIS_REST_TOKEN to the read-write token of the database"
 
 
 class UpstashClient(Redis):
@@ -41,7 +40,7 @@ class UpstashClient(Redis):
         try:
             return await super().execute(command)
         except UpstashError as error:
-            raise self._refusal(str(error)) from error
+            raise meaning(str(error), self._secret, credentials=_CURE) from error
         except _StatusRefused as error:
             raise self._refused_status(error.status) from error
         except (TimeoutError, ClientError) as error:
@@ -56,25 +55,11 @@ class UpstashClient(Redis):
         """REST knows no blocking commands (contract section 1)."""
         await asyncio.sleep(pause)
 
-    def _refusal(self, text: str) -> WorkerError:
-        if any(sign in text for sign in _QUOTA):
-            return QuotaExceeded(f"the Redis plan is used up: {quoted(text, self._secret)}")
-        if any(sign in text for sign in _WRONG_TOKEN):
-            return self._wrong_token()
-        if text.startswith(_PASSING):
-            return BackendUnavailable(f"Redis is not ready: {quoted(text, self._secret)}")
-        return BackendRefused(f"Redis refuses a command: {quoted(text, self._secret)}")
-
-    def _refused_status(self, status: int) -> WorkerError:
-        if status == 401:
-            return self._wrong_token()
-        return BackendUnavailable(f"Redis answered HTTP {status}")
-
     @staticmethod
-    def _wrong_token() -> BackendRefused:
-        return BackendRefused(
-            "Redis refuses the token: set UPSTASH_REDIS_REST_TOKEN to the read-write token of the database"
-        )
+    def _refused_status(status: int) -> WorkerError:
+        if status == 401:
+            return BackendRefused(_CURE)
+        return BackendUnavailable(f"Redis answered HTTP {status}")
 
 
 class _StatusRefused(Exception):
@@ -117,7 +102,7 @@ def _check_status(answer: Answer) -> None:
     status = answer.status
     if status == 429:  # too many at once, unless the body says that the plan is used up
         text = answer.body.decode(errors="replace")
-        if any(sign in text for sign in _QUOTA):
+        if any(sign in text for sign in QUOTA):
             return
     if status in (401, 408, 425, 429) or status >= 500:
         raise _StatusRefused(status)

@@ -1,0 +1,1 @@
+"""Redis over its own protocol."""

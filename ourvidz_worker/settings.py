@@ -171,6 +171,11 @@ class QwenSettings(RosterSettings):
         """Blanks alone set nothing, least of all a token that everybody has."""
         return _stripped(value) or None
 
+    @field_validator("status_url")
+    @classmethod
+    def _check_pods(cls, value: str) -> str:
+        return ",".join(_address(part.strip()) for part in value.split(",") if part.strip())
+
     @field_validator("qwen_host", mode="before")
     @classmethod
     def _bare_host(cls, value: object) -> object:
@@ -205,10 +210,18 @@ class QwenSettings(RosterSettings):
         return self.enhancer_url is None and self.language_model_url is None
 
     @property
+    def status_urls(self) -> tuple[str, ...]:
+        """Where the pods that others ask tell of themselves."""
+        return tuple(self.status_url.split(",")) if self.status_url else ()
+
+    @property
     def qwen_address(self) -> str:
         """Where a client on this machine reaches the language worker that these settings describe."""
-        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound
-        return f"http://{_place(anywhere.get(self.qwen_host, self.qwen_host), self.qwen_port)}"
+        return _reached(self.qwen_host, self.qwen_port)
+
+    def probe_address(self, port: int) -> str:
+        """Where a client on this machine reaches the probes of a process on this port."""
+        return _reached(self.probe_host, port)
 
     @property
     def qwen_place(self) -> str:
@@ -381,6 +394,11 @@ def _roster_of_file(config_dir: Path | None) -> Roster:
         return parse_roster(files.text("workers.toml"), str(files.path("workers.toml")))
     except ConfigurationError as error:
         raise PydanticCustomError(_WHOLE, "{problems}", {"problems": "\n".join(error.problems)}) from None
+
+
+def _reached(host: str, port: int) -> str:
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound
+    return f"http://{_place(anywhere.get(host, host), port)}"
 
 
 def _place(host: str, port: int) -> str:

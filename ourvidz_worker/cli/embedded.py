@@ -10,6 +10,9 @@ from ourvidz_worker.backend.enhancer_client import EnhancerClient
 from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.settings import QwenSettings
 
+SHOWING = {"OURVIDZ_PREVIEWS": "on"}
+"""What a worker is told besides, so that the studio shows pictures while they are drawn."""
+
 
 def chosen_token(settings: QwenSettings) -> str | None:
     """The token that goes over the embedded backend's own."""

@@ -9,7 +9,7 @@ import signal
 import sys
 
 from ourvidz_worker.cli.chosen import chosen_catalogue
-from ourvidz_worker.cli.embedded import chosen_token, serving
+from ourvidz_worker.cli.embedded import SHOWING, chosen_token, serving
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.local.redis_commands import RedisUnreachable
@@ -32,6 +32,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
         port=arguments.port,
         redis_url=arguments.redis,
         qwen_token=chosen_token(settings),
+        pods=settings.status_urls,
     )
     address = settings.enhancer_url or settings.qwen_address
     async with serving(backend, enhancer_url=address, time_limit=settings.enhancement_limit):
@@ -46,7 +47,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
 def _tell(backend: EmbeddedBackend, address: str) -> None:
     print("# the embedded backend, for development only: its page shows every job to whoever reaches it")
     print("# export this in the shell of a worker:")
-    for name, value in backend.environment().items():
+    for name, value in {**backend.environment(), **SHOWING}.items():
         print(f"export {name}={shlex.quote(value)}")
     print(f"# enhance-prompt asks the qwen worker at {address}, or a template while nobody listens there;")
     print("# OURVIDZ_WORKERS=sdxl,wan,qwen has the orchestrator start one")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FINAL = ("completed", "failed")
+FINAL = ("completed", "failed", "cancelled")
 
 
 def printable(text: str) -> str:

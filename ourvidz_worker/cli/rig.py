@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ourvidz_worker.cli.embedded import chosen_token, serving
+from ourvidz_worker.cli.embedded import SHOWING, chosen_token, serving
 from ourvidz_worker.cli.plain import FINAL
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.local.backend import EmbeddedBackend
@@ -96,6 +97,7 @@ async def running_rig(
 ) -> AsyncIterator[Rig]:
     """Start both, and stop both at the end. Raises `OSError` for a taken port, and `ConfigurationError`."""
     settings = read_settings(QwenSettings)
+    probe_port = settings.probe_port or _free_port(settings.probe_host)
     backend = EmbeddedBackend(
         data=data,
         catalogue=catalogue,
@@ -103,6 +105,7 @@ async def running_rig(
         redis_url=redis_url,
         callback_profile=profile,
         qwen_token=chosen_token(settings),
+        pods=[settings.probe_address(probe_port)],
     )
     async with serving(backend, enhancer_url=settings.enhancer_url, time_limit=settings.enhancement_limit):
         status_file = data / "status.json"
@@ -113,6 +116,7 @@ async def running_rig(
                 "OURVIDZ_CALLBACK_PROFILE": profile,
                 "OURVIDZ_WORKERS": ",".join(workers),
                 "OURVIDZ_STATUS_FILE": str(status_file),
+                "OURVIDZ_PROBE_PORT": str(probe_port),
                 "OURVIDZ_SPOOL": str(data / "spool"),
             },
             log_file,
@@ -125,7 +129,7 @@ async def running_rig(
 
 async def _start_orchestrator(environment: Mapping[str, str], log_file: Path | None) -> asyncio.subprocess.Process:
     # Where nobody chose models, tiny ones run the identical code without weights or a card.
-    defaults = {"OURVIDZ_MODELS": "tiny"}
+    defaults = {"OURVIDZ_MODELS": "tiny", **SHOWING}
     door = [str(_REPOSITORY_DOOR)] if _REPOSITORY_DOOR.is_file() else ["-m", "ourvidz_worker", "orchestrator"]
     stderr = log_file.open("ab") if log_file else None
     try:
@@ -139,6 +143,12 @@ async def _start_orchestrator(environment: Mapping[str, str], log_file: Path | N
     finally:
         if stderr is not None:
             stderr.close()
+
+
+def _free_port(host: str) -> int:
+    """One that nobody has now; where somebody takes it meanwhile, the studio shows no steps, and all else works."""
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as server:
+        return int(server.getsockname()[1])
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -27,12 +27,13 @@ class Leaving:
 
 @dataclass(eq=False, slots=True)
 class Handed:
-    """A job on its way. `element` changes once generation begins, and when it is queued again."""
+    """A job on its way. `element` changes once generation begins, and when it is queued again for `reason`."""
 
     element: str
     left: asyncio.Future[Leaving]
     job_id: str | None = None
     deliveries: int = 1
+    reason: str | None = None
     withdrawn: bool = False
 
     def leave(self, way: Literal["acknowledged", "buried", "handed back"], reason: str = "") -> None:
@@ -68,10 +69,10 @@ class HandedQueue:
             handed.leave("handed back", "the job was cancelled before it began")
 
     def end(self, reason: str) -> None:
-        """Nothing is worked on any more; whatever is here leaves for this reason."""
+        """Nothing is worked on any more; whatever is here leaves for this reason, after its own."""
         self._ended = reason
         for handed in (*self._held, *self._waiting):
-            handed.leave("handed back", reason)
+            handed.leave("handed back", f"{handed.reason}; {reason}" if handed.reason else reason)
         self._held.clear()
         self._waiting.clear()
 
@@ -115,6 +116,7 @@ class HandedQueue:
             handed.leave("handed back", reason)
             return
         handed.deliveries += 1
+        handed.reason = reason
         self._queue_next(handed, claim.delivery.again(reason, charged=charged))
 
     async def put_back(self, claim: Claim) -> None:

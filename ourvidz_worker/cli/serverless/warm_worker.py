@@ -24,6 +24,7 @@ Tell = Callable[[dict[str, Any]], None]
 TELL_SECONDS = 2.0  # each word costs a request of its own
 CANCEL_SECONDS = 30.0  # a step, and the report of the end
 LAST_REPORT_SECONDS = 30.0
+ENDED = "the worker has ended, run the job again"
 
 
 class Ear:
@@ -67,7 +68,7 @@ class WarmWorker:
         """Load the models; the exit code where that is the end of it, None when jobs may come."""
         self._built.courier.resume()
         self._working = asyncio.create_task(exit_code_of(self._built.worker.run()))
-        self._working.add_done_callback(lambda _ended: self._queue.end("the worker has ended; run the job again"))
+        self._working.add_done_callback(lambda _ended: self._queue.end(ENDED))
         ready = asyncio.create_task(self._ready.wait())
         await asyncio.wait({ready, self._working}, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()

@@ -34,6 +34,7 @@ class Job:
     `width` and `height` are pixels. `num_frames` is what the model will draw (4k+1) and `requested_frames`
     what the payload asked for; both are 1 for stills. `num_images` is 1 for a video. `seed` is None when the
     payload leaves it to the worker. `solver` is WAN's solver or SDXL's scheduler. `attempt` counts deliveries from 1.
+    `traceparent` is the producer's trace as W3C Trace Context writes it.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Job:
     video_id: str | None = None
     model_variant: str | None = None
     attempt: int = 1
+    traceparent: str | None = None
 
     @property
     def is_video(self) -> bool:

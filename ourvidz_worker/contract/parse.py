@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ from ourvidz_worker.contract.payload_error import PayloadError, shown
 from ourvidz_worker.contract.references import parse_references
 
 T = TypeVar("T")
+
+# Version 00 of W3C Trace Context: neither id is zero.
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 ANY = Range(-math.inf, math.inf)
 NUM_IMAGES = (1, 3, 6)
@@ -67,6 +71,7 @@ def _parse(payload: Mapping[str, Any], job_id: str, attempt: int, catalogue: Cat
         video_id=_optional(payload, "video_id", fields.identifier),
         model_variant=_optional(payload, "model_variant", fields.text),
         attempt=attempt,
+        traceparent=_traceparent(sections.metadata),
     )
 
 
@@ -216,6 +221,12 @@ def _flow_shift(sections: Sections, job_type: JobType) -> float:
         return job_type.flow_shift
     found = first_in(sections.config, ("sample_shift",), "config.")
     return job_type.flow_shift if found is None else fields.number(found, job_type.limits.flow_shift)
+
+
+def _traceparent(metadata: Mapping[str, Any]) -> str | None:
+    """One that is not valid begins a trace of the job's own, as the standard has it."""
+    value = metadata.get("traceparent")
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
 def _optional(payload: Mapping[str, Any], name: str, read: Callable[[Found], T]) -> T | None:

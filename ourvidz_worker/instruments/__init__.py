@@ -1,1 +1,1 @@
-"""The gauges and traces that any ring may set, named once; nothing here does I/O."""
+"""Metrics, stages and traces that any ring may count and name; nothing here does I/O."""

@@ -147,6 +147,6 @@ def _named(seats: Sequence[Seat]) -> contextvars.Context:
     """What is logged meanwhile carries the names of the jobs."""
     context = seats[0].context.copy()
     if len(seats) > 1:
-        context.run(structlog.contextvars.unbind_contextvars, "job_id", "attempt")
+        context.run(structlog.contextvars.unbind_contextvars, "job_id", "attempt", "trace_id")
         context.run(structlog.contextvars.bind_contextvars, job_ids=[seat.sitter.request.job.id for seat in seats])
     return context

@@ -14,6 +14,8 @@ from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.storage_keys import thumbnail_key
 from ourvidz_worker.errors import BackendUnavailable, Fenced, WorkerError
+from ourvidz_worker.instruments import exchanges
+from ourvidz_worker.instruments.stages import stage
 from ourvidz_worker.ports import Asset, AssetStore, BucketLimit, JobReporter, JobRows
 from ourvidz_worker.runtime.result_metadata import failure_metadata, job_metadata
 from ourvidz_worker.runtime.spool import Result, Spool
@@ -66,7 +68,7 @@ class Courier:
     async def announce_processing(self, job: Job) -> None:
         self._guard()
         try:
-            await self._reporter.report(Callback(job.id, PROCESSING, metadata=job_metadata(job)))
+            await self._report(Callback(job.id, PROCESSING, metadata=job_metadata(job)))
         except BackendUnavailable:
             self._doubtful.add(job.id)
             raise
@@ -78,15 +80,16 @@ class Courier:
     async def deliver(self, result: Result, *, doubtful: bool = False) -> None:
         """Raises `BackendRefused` when the far side refuses for good, `Retry` when it stayed out of reach."""
         self._guard()
-        await _all(self._store.put(result.bucket, stored.key, stored.asset) for stored in result.assets)
-        thumbnails = await self._put_thumbnails(result)
+        with stage("upload"):
+            await _all(self._put(result.bucket, stored.key, stored.asset) for stored in result.assets)
+            thumbnails = await self._put_thumbnails(result)
         assets = tuple(replace(asset, thumbnail_key=thumbnails.get(asset.key)) for asset in result.callback.assets)
         await self.report(replace(result.callback, assets=assets), doubtful=doubtful)
 
     async def report(self, callback: Callback, *, doubtful: bool = False) -> None:
         """A final status; `doubtful` where an earlier delivery may have sent a `processing` that is still under way."""
         self._guard()
-        await self._reporter.report(callback)
+        await self._report(callback)
         self.on_report(callback)
         if doubtful or callback.job_id in self._doubtful:
             self._doubtful.discard(callback.job_id)
@@ -103,6 +106,14 @@ class Courier:
         await self._store.close()
         await self._reporter.close()
         await self._rows.close()
+
+    async def _report(self, callback: Callback) -> None:
+        with exchanges.callback(callback.status):
+            await self._reporter.report(callback)
+
+    async def _put(self, bucket: str, key: str, asset: Asset) -> None:
+        with exchanges.upload(asset.media_type, asset.bytes):
+            await self._store.put(bucket, key, asset)
 
     async def _put_thumbnails(self, result: Result) -> dict[str, str]:
         """The keys of the thumbnails that lie in the bucket now, by the keys of what they show.
@@ -122,7 +133,7 @@ class Courier:
         """What kept it from the bucket, or None."""
         try:
             async with asyncio.timeout(THUMBNAIL_SECONDS):
-                await self._store.put(bucket, thumbnail_key(key), thumbnail)
+                await self._put(bucket, thumbnail_key(key), thumbnail)
         except TimeoutError:
             return f"storage did not take it within {THUMBNAIL_SECONDS:g} s"
         except (WorkerError, OSError) as error:
@@ -164,7 +175,7 @@ class Courier:
         log = structlog.get_logger()
         log.warning("late_start_undone", job_id=callback.job_id, status=callback.status)
         try:
-            await self._reporter.report(callback)
+            await self._report(callback)
         except (WorkerError, Fenced) as error:
             log.warning("late_start_not_undone", job_id=callback.job_id, problem=str(error))
 

@@ -24,6 +24,8 @@ from ourvidz_worker.errors import (
     RowNotLinked,
     WorkerError,
 )
+from ourvidz_worker.instruments import jobs, metrics
+from ourvidz_worker.instruments.stages import stage
 from ourvidz_worker.runtime.courier import OVER, PATIENT_TRIES, Courier, failure
 from ourvidz_worker.runtime.holdings import Holding, Holdings
 from ourvidz_worker.runtime.progress import Progress
@@ -127,11 +129,13 @@ class Endings:
         assert error.job_id is not None
         if await self._report_failure(holding, error.job_id, BadJob(str(error), field=error.field), None, None):
             await self._holdings.acknowledge(holding)
+            jobs.refused(BadJob.error_type)
 
     async def bury(self, holding: Holding, reason: str) -> None:
         """Keep it for an operator, without telling the product: an element may name no job at all."""
         structlog.get_logger().error("job_dead", queue=holding.claim.queue, reason=reason)
         await self._holdings.bury(holding, reason)
+        metrics.DEAD_LETTERS.labels(holding.claim.queue).inc()
 
     async def put_back(self, holding: Holding, reason: str, progress: Progress | None) -> None:
         """The product heard no end of it, and it is not the job's fault: queue it as it was."""
@@ -170,8 +174,9 @@ class Endings:
 
     async def _result_of(self, drawn: Drawn) -> Result:
         try:
-            await self._studio.inspect(drawn)
-            return await self._finish(drawn)
+            with stage("encode"):
+                await self._studio.inspect(drawn)
+                return await self._finish(drawn)
         except Exception:
             drawn.discard()
             raise
@@ -226,6 +231,7 @@ class Endings:
         except OSError as trouble:  # the job has to end all the same
             log.exception("result_not_parked", problem=str(trouble), reason=str(error))
         else:
+            metrics.PARKED.inc()
             log.error("job_parked", problem=str(error))
 
     def _park_report(self, callback: Callback, refusal: WorkerError) -> None:
@@ -233,6 +239,8 @@ class Endings:
             self._spool.park_callback(callback, str(refusal))
         except OSError as trouble:
             structlog.get_logger().error("report_not_parked", problem=str(trouble), reason=str(refusal))
+        else:
+            metrics.PARKED.inc()
 
     async def _put_aside(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from ourvidz_worker.errors import (
     Retry,
     WorkerError,
 )
+from ourvidz_worker.instruments import jobs
+from ourvidz_worker.instruments.stages import passed
 from ourvidz_worker.ports import JobQueue
 from ourvidz_worker.runtime.card import Card
 from ourvidz_worker.runtime.courier import OVER, PATIENT_TRIES, Courier
@@ -44,7 +47,7 @@ from ourvidz_worker.runtime.preparation import Preparation
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.spool import Result, Spool
 from ourvidz_worker.runtime.starts import Starts, Work
-from ourvidz_worker.runtime.studio import Drawn, Studio
+from ourvidz_worker.runtime.studio import Drawn, Outcome, Sitter, Studio
 
 MAX_ATTEMPTS = 3
 MAX_DELIVERIES = MAX_ATTEMPTS + 2  # what is finished already may cost the process more often than what is not
@@ -131,6 +134,13 @@ class Handler:
         holding.job_id = job.id
         structlog.contextvars.bind_contextvars(job_id=job.id, attempt=job.attempt)
         structlog.get_logger().info("job_claimed", job_type=job.type.name, num_images=job.num_images)
+        jobs.claimed(
+            job,
+            holding.claim.queue,
+            claim_seconds=holding.claim_seconds,
+            seconds_ago=time.monotonic() - holding.taken_at,
+            redelivered=delivery.redelivered,
+        )
         progress = Progress(job, self._announcer)
         progress.started()
         with self._working(holding, job, progress) as work:
@@ -210,7 +220,7 @@ class Handler:
         if self.card.busy or self.card.shared:  # who may share a batch is told by the prompt, too
             await self._preparation.read_ahead(sitter)
         suspect = work.holding.claim.delivery.redelivered
-        outcome = await self.card.draw(sitter, partial(self._seat, work), suspect=suspect)
+        outcome = await self._drawn(sitter, work, suspect=suspect)
         if isinstance(outcome, Fenced | Restart):
             raise outcome
         try:
@@ -223,7 +233,23 @@ class Handler:
             raise outcome
         return outcome
 
+    async def _drawn(self, sitter: Sitter, work: Work, *, suspect: bool) -> Outcome:
+        waiting = time.monotonic()
+        error: BaseException | None = None
+        try:
+            outcome = await self.card.draw(sitter, partial(self._seat, work), suspect=suspect)
+            error = outcome if isinstance(outcome, BaseException) else None
+        except BaseException as reason:
+            error = reason
+            raise
+        finally:
+            _time(waiting, work, error)
+        if isinstance(outcome, Drawn):
+            _count(outcome)
+        return outcome
+
     def _seat(self, work: Work, sharers: int) -> asyncio.Task[None] | None:
+        work.seated_at = time.monotonic()
         work.seated = sharers
         work.holding.share = Fraction(1, sharers)
         return self._starts.send(work)
@@ -271,3 +297,22 @@ class Handler:
                 work.interrupter.stop(Cancelled(by_the_product=True))
                 return
             await asyncio.sleep(ROW_LOOK_SECONDS)
+
+
+def _time(waiting: float, work: Work, error: BaseException | None) -> None:
+    """Of a job that waited for the card since `waiting`, and got it or did not."""
+    now = time.monotonic()
+    if not work.seated:
+        passed("wait", now - waiting, seconds_ago=now - waiting, error=error)
+        return
+    passed("wait", work.seated_at - waiting, seconds_ago=now - waiting)
+    passed("generate", now - work.seated_at, seconds_ago=now - work.seated_at, error=error)
+
+
+def _count(drawn: Drawn) -> None:
+    jobs.generated(
+        drawn.request.job,
+        drawn.generation_seconds,
+        peak_gb=drawn.memory.used_gb if drawn.memory else None,
+        recovered="recovery_steps" in drawn.generation.details,
+    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import structlog
 
 from ourvidz_worker.contract.envelope import open_delivery
 from ourvidz_worker.errors import Retry
+from ourvidz_worker.instruments.stages import stage
 from ourvidz_worker.ports import Claim, JobQueue
 
 
@@ -18,7 +20,8 @@ class Holding:
     """One claimed job.
 
     Its element changes once generation begins, and is `doubtful` where Redis did not confirm that. `last_word`
-    is how it shall leave. `share` is its part of the batch that it was drawn in.
+    is how it shall leave. `share` is its part of the batch that it was drawn in. The claim took `claim_seconds` and was
+    done at `taken_at` of the monotonic clock.
     """
 
     claim: Claim
@@ -26,6 +29,8 @@ class Holding:
     doubtful: bool = False
     share: Fraction = Fraction(1)
     last_word: Callable[[], Awaitable[Collection[Claim]]] | None = None
+    claim_seconds: float = 0.0
+    taken_at: float = field(default_factory=time.monotonic)
 
 
 class Holdings:
@@ -50,13 +55,14 @@ class Holdings:
     def job_ids(self) -> list[str]:
         return [holding.job_id for holding in self._all if holding.job_id is not None]
 
-    def take(self, claim: Claim) -> Holding:
-        holding = Holding(claim)
+    def take(self, claim: Claim, *, claim_seconds: float = 0.0) -> Holding:
+        holding = Holding(claim, claim_seconds=claim_seconds)
         self._all.append(holding)
         return holding
 
     async def acknowledge(self, holding: Holding) -> None:
-        await self._say(holding, lambda: self._queue.acknowledge(holding.claim))
+        with stage("acknowledge"):
+            await self._say(holding, lambda: self._queue.acknowledge(holding.claim))
 
     async def requeue(self, holding: Holding, reason: str, *, charged: bool) -> None:
         await self._say(holding, lambda: self._requeue(holding, reason, charged=charged))

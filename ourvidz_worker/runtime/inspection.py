@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ourvidz_worker.contract.job import Job
+from ourvidz_worker.errors import ContentRefused
+from ourvidz_worker.instruments.metrics import POLICY_REFUSALS
 from ourvidz_worker.ports import ContentPolicy
 
 if TYPE_CHECKING:
     from ourvidz_worker.ports import Pixels
+
+
+Subject = Literal["prompt", "rewritten_prompt", "reference", "result"]
 
 
 class Inspection:
@@ -25,10 +32,22 @@ class Inspection:
 
         Guidance below 1 turns the negative prompt into one to draw, by the formula if not in every library.
         """
+        subject: Subject = "prompt" if prompt == job.prompt else "rewritten_prompt"
         drawn = prompt if job.guidance_scale >= 1 else f"{prompt}\n{job.negative_prompt}"
-        self._policy.check(drawn, adult_capable=self._adult_capable)
-        self._policy.check_negative(job.negative_prompt, prompt=prompt, adult_capable=self._adult_capable)
+        with _counted(subject):
+            self._policy.check(drawn, adult_capable=self._adult_capable)
+            self._policy.check_negative(job.negative_prompt, prompt=prompt, adult_capable=self._adult_capable)
 
-    async def check_pictures(self, pictures: Pixels) -> None:
+    async def check_pictures(self, pictures: Pixels, subject: Subject) -> None:
         check = partial(self._policy.check_pictures, pictures, adult_capable=self._adult_capable)
-        await asyncio.to_thread(check)
+        with _counted(subject):
+            await asyncio.to_thread(check)
+
+
+@contextmanager
+def _counted(subject: Subject) -> Iterator[None]:
+    try:
+        yield
+    except ContentRefused:
+        POLICY_REFUSALS.labels(subject).inc()
+        raise

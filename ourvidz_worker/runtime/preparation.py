@@ -12,6 +12,8 @@ import structlog
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.errors import ConfigurationError, ReferenceUnreachable, Retry
+from ourvidz_worker.instruments.metrics import ENHANCEMENTS
+from ourvidz_worker.instruments.stages import stage
 from ourvidz_worker.ports import Engine, GenerationRequest, PromptEnhancer, ReferenceImage, ReferenceSource
 from ourvidz_worker.runtime.enhancement import EnhancedPrompt, enhance_prompt
 from ourvidz_worker.runtime.inspection import Inspection
@@ -58,7 +60,8 @@ class Preparation:
         """
         seed = secrets.randbelow(_DRAWN_SEED_LIMIT) if job.seed is None else job.seed
         progress.phase("references")
-        references = await interrupter.run(self._fetch_references(job))
+        with stage("references"):
+            references = await interrupter.run(self._fetch_references(job))
         enhancement = None
         if job.type.enhanced:
             await begin()
@@ -75,7 +78,7 @@ class Preparation:
         """Have the engine do what it can without the card. The wait ends with a reason to stop; that work does not."""
         sitter.progress.phase("preparing")
         reading = asyncio.get_running_loop().run_in_executor(self._thread, self._engine.prepare, sitter.request)
-        with sitter.interrupter.resting():
+        with stage("prepare"), sitter.interrupter.resting():
             try:
                 await sitter.interrupter.run(_done(reading))
             except Exception:  # noqa: BLE001 - the generation finds out whether it matters
@@ -92,7 +95,7 @@ class Preparation:
             for download in fetching:
                 download.cancel()
         for reference in references:
-            await self._inspection.check_pictures(reference.pixels[None])
+            await self._inspection.check_pictures(reference.pixels[None], "reference")
         return references
 
     async def _enhance(self, job: Job, seed: int, interrupter: Interrupter, progress: Progress) -> EnhancedPrompt:
@@ -101,7 +104,11 @@ class Preparation:
         progress.phase("enhancing")
         limit = min(self._enhancement_limit, interrupter.seconds_left)
         check = partial(self._inspection.check_prompt, job)
-        return await interrupter.run(enhance_prompt(job, self._enhancer, check=check, seed=seed, limit_seconds=limit))
+        enhancing = enhance_prompt(job, self._enhancer, check=check, seed=seed, limit_seconds=limit)
+        with stage("enhance"):
+            enhancement = await interrupter.run(enhancing)
+        ENHANCEMENTS.labels("rewritten" if enhancement.enhanced else "original").inc()
+        return enhancement
 
 
 async def _done(work: asyncio.Future[None]) -> None:

@@ -6,6 +6,7 @@ import time
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.control import Announcer, Message
+from ourvidz_worker.instruments import jobs
 
 _STEP_INTERVAL = 0.1
 
@@ -46,6 +47,7 @@ class Progress:
         self._announcer.announce(Message("step", job_id=self._job.id, step=done, steps=total))
 
     def done(self, status: str, reason: str | None = None, error_type: str | None = None) -> None:
+        jobs.ended(self._job, status, seconds=self.seconds, error_type=error_type)
         self._announcer.announce(
             Message(
                 "done",

@@ -35,7 +35,7 @@ class Work:
     """A job between its claim and the end of its generation, what stops it, and the word that it is begun.
 
     `announced` says that the product may be told of the start. `seated` is how many jobs it has the card with, itself
-    included, and 0 as long as it has not got it.
+    included, and 0 as long as it has not got it; `seated_at` is when it got it, on the monotonic clock.
     """
 
     holding: Holding
@@ -44,6 +44,7 @@ class Work:
     interrupter: Interrupter
     announced: bool = True
     seated: int = 0
+    seated_at: float = 0.0
     starting: asyncio.Task[None] | None = None
     processing: asyncio.Task[None] | None = None
 

@@ -135,7 +135,7 @@ class Studio:
 
     async def inspect(self, drawn: Drawn) -> None:
         """Raise `ContentRefused` for pictures that may not be delivered, `PicturesUnchecked` where nobody can tell."""
-        await self._inspection.check_pictures(drawn.generation.frames)
+        await self._inspection.check_pictures(drawn.generation.frames, "result")
 
     async def finish(self, drawn: Drawn, limit: BucketLimit) -> Result:
         """Encode and check what was drawn and put it on disk with the callback to send; `limit` is its bucket's."""

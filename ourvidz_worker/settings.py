@@ -12,6 +12,9 @@ from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationE
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ourvidz_worker.backend.loopback import is_loopback
+from ourvidz_worker.backend.objects.places import Place, S3Bucket, parse_place
+from ourvidz_worker.backend.redis.address import check_address, passwords
 from ourvidz_worker.backend.references.hosts import parse_hosts
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.callback import CallbackProfile
@@ -23,7 +26,14 @@ from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.supervisor.roster import Roster, parse_roster, roster_of
 
 ModelSelection = Literal["real", "tiny", "testcard", "demo"]
+AnyValue = TypeVar("AnyValue", str, SecretStr)
 
+_VARIABLES = {
+    "supabase_url": "SUPABASE_URL",
+    "supabase_service_key": "SUPABASE_SERVICE_KEY",
+    "redis_rest_url": "UPSTASH_REDIS_REST_URL",
+    "redis_rest_token": "UPSTASH_REDIS_REST_TOKEN",
+}
 _CURES = {
     "SUPABASE_URL": "set it to the project's address, like https://<project>.supabase.co",
     "SUPABASE_SERVICE_KEY": "set it (or SUPABASE_SERVICE_ROLE_KEY) to the project's service role key",
@@ -52,10 +62,23 @@ _UNREPEATED = (
     "OURVIDZ_LANGUAGE_MODEL_URL",
     "OURVIDZ_ENHANCER_URL",
     "OURVIDZ_C2PA_TIMESTAMP_URL",
+    "OURVIDZ_QUEUE_URL",
+    "OURVIDZ_STORE_URL",
+    "OURVIDZ_REPORT_URL",
 )
 _WHOLE = "whole_sentence"  # pydantic names a field whose default is wrong by our name, not the variable's
 _UNSIGNED: LiteralString = (
     "JOB_CALLBACK_SECRET is not set: profile 2026-02 signs its callbacks; set it as in the product's functions"
+)
+_UNSIGNED_REPORT: LiteralString = (
+    "JOB_CALLBACK_SECRET is not set: reports to OURVIDZ_REPORT_URL are signed with it; set it as the receiver has it"
+)
+_NO_AWS_KEYS: LiteralString = (
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set: OURVIDZ_STORE_URL names an S3 bucket; set both, or run "
+    "under a role (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_CONTAINER_CREDENTIALS_FULL_URI)"
+)
+_HALF_AWS: LiteralString = (
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together, and one of them is not set: set both"
 )
 _UNKNOWN_CALLER: LiteralString = (
     "OURVIDZ_QWEN_TOKEN is not set: OURVIDZ_ENHANCER_URL names a qwen worker, which wants the token that it was given"
@@ -244,15 +267,122 @@ class QwenSettings(RosterSettings):
         return delays[kind]
 
 
-class Settings(QwenSettings):
-    """Every setting of the orchestrator and of a worker that takes jobs; seconds unless a name says otherwise."""
+class BackendSettings(QwenSettings):
+    """Where jobs come from, where results go and who hears of them: Supabase and Upstash unless a URL says otherwise.
 
-    supabase_url: str = Field(validation_alias="SUPABASE_URL")
+    What nothing uses may be empty.
+    """
+
+    queue_url: SecretStr | None = _ours("QUEUE_URL", None)
+    store: Annotated[Place | None, NoDecode] = _ours("STORE_URL", None)
+    report_url: str | None = _ours("REPORT_URL", None)
+
+    supabase_url: str = Field(default="", validation_alias="SUPABASE_URL")
     supabase_service_key: SecretStr = Field(
-        validation_alias=AliasChoices("SUPABASE_SERVICE_KEY", "SUPABASE_SERVICE_ROLE_KEY")
+        default=SecretStr(""), validation_alias=AliasChoices("SUPABASE_SERVICE_KEY", "SUPABASE_SERVICE_ROLE_KEY")
     )
-    redis_rest_url: str = Field(validation_alias="UPSTASH_REDIS_REST_URL")
-    redis_rest_token: SecretStr = Field(validation_alias="UPSTASH_REDIS_REST_TOKEN")
+    redis_rest_url: str = Field(default="", validation_alias="UPSTASH_REDIS_REST_URL")
+    redis_rest_token: SecretStr = Field(default=SecretStr(""), validation_alias="UPSTASH_REDIS_REST_TOKEN")
+
+    aws_endpoint_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    )
+    aws_region: str = Field(default="us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
+    aws_access_key_id: SecretStr | None = Field(default=None, validation_alias="AWS_ACCESS_KEY_ID")
+    aws_session_token: SecretStr | None = Field(default=None, validation_alias="AWS_SESSION_TOKEN")
+    aws_role: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices(
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        ),
+    )
+    aws_secret_access_key: SecretStr | None = Field(default=None, validation_alias="AWS_SECRET_ACCESS_KEY")
+
+    @field_validator(
+        "queue_url",
+        "store",
+        "report_url",
+        "supabase_url",
+        "supabase_service_key",
+        "redis_rest_url",
+        "redis_rest_token",
+        "aws_endpoint_url",
+        "aws_access_key_id",
+        "aws_session_token",
+        "aws_secret_access_key",
+        mode="before",
+    )
+    @classmethod
+    def _strip_backend(cls, value: object) -> object:
+        return _stripped(value)
+
+    @field_validator("queue_url")
+    @classmethod
+    def _check_queue_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_address(value.get_secret_value())
+        return value
+
+    @field_validator("store", mode="before")
+    @classmethod
+    def _parse_store(cls, value: object) -> object:
+        return parse_place(value) if isinstance(value, str) else value
+
+    @field_validator("report_url")
+    @classmethod
+    def _check_report_url(cls, value: str | None) -> str | None:
+        if value is not None and _address(value).startswith("http://") and not is_loopback(value):
+            raise ValueError("must begin with https://, but for this machine itself")
+        return value
+
+    @field_validator("supabase_url", "redis_rest_url", "aws_endpoint_url")
+    @classmethod
+    def _check_backend_address(cls, value: str | None) -> str | None:
+        return value and _address(value)
+
+    @field_validator("supabase_service_key", "redis_rest_token")
+    @classmethod
+    def _check_backend_header(cls, value: SecretStr) -> SecretStr:
+        return value and _header_value(value)
+
+    @field_validator("supabase_url", "supabase_service_key")
+    @classmethod
+    def _need_supabase(cls, value: AnyValue, known: ValidationInfo) -> AnyValue:
+        return _needed(value, known, elsewhere=("store", "report_url"))
+
+    @field_validator("redis_rest_url", "redis_rest_token")
+    @classmethod
+    def _need_upstash(cls, value: AnyValue, known: ValidationInfo) -> AnyValue:
+        return _needed(value, known, elsewhere=("queue_url",))
+
+    @field_validator("aws_secret_access_key")
+    @classmethod
+    def _need_aws_keys(cls, value: SecretStr | None, known: ValidationInfo) -> SecretStr | None:
+        """Only where a bucket is used: other programs have such variables, too."""
+        key_id = known.data.get("aws_access_key_id")
+        if isinstance(known.data.get("store"), S3Bucket):
+            if (value is None) != (key_id is None):
+                raise PydanticCustomError(_WHOLE, _HALF_AWS)
+            if value is None and known.data.get("aws_role") is None:
+                raise PydanticCustomError(_WHOLE, _NO_AWS_KEYS)
+        return value
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        ours = _values(
+            self.supabase_service_key,
+            self.redis_rest_token,
+            self.aws_access_key_id,
+            self.aws_secret_access_key,
+            self.aws_session_token,
+        )
+        return (*ours, *(passwords(self.queue_url.get_secret_value()) if self.queue_url else ()), *super().secrets)
+
+
+class Settings(BackendSettings):
+    """Every setting of the orchestrator and of a worker that takes jobs; seconds unless a name says otherwise."""
 
     callback_profile: CallbackProfile = _ours("CALLBACK_PROFILE", "2025-07")
     callback_secret: SecretStr | None = Field(default=None, validation_alias="JOB_CALLBACK_SECRET")
@@ -313,32 +443,18 @@ class Settings(QwenSettings):
             raise PydanticCustomError(_WHOLE, _HALF_SIGNED)
         return value
 
-    @field_validator("supabase_url", "supabase_service_key", "redis_rest_url", "redis_rest_token", mode="before")
-    @classmethod
-    def _strip_ours(cls, value: object) -> object:
-        return _stripped(value)
-
-    @field_validator("supabase_url", "redis_rest_url")
-    @classmethod
-    def _check_backend_address(cls, value: str) -> str:
-        return _address(value)
-
-    @field_validator("supabase_service_key", "redis_rest_token")
-    @classmethod
-    def _check_backend_header(cls, value: SecretStr) -> SecretStr:
-        return _header_value(value)
-
     @field_validator("callback_secret")
     @classmethod
     def _check_secret(cls, value: SecretStr | None, known: ValidationInfo) -> SecretStr | None:
         if value is None and known.data.get("callback_profile") == "2026-02":
             raise PydanticCustomError(_WHOLE, _UNSIGNED)
+        if value is None and known.data.get("report_url"):
+            raise PydanticCustomError(_WHOLE, _UNSIGNED_REPORT)
         return value
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        ours = _values(self.supabase_service_key, self.redis_rest_token, self.callback_secret)
-        return (*ours, *super().secrets)
+        return (*_values(self.callback_secret), *super().secrets)
 
     def poll_interval(self, family: ModelFamily) -> float:
         return self.sdxl_poll if family == "sdxl" else self.wan_poll
@@ -425,14 +541,20 @@ def _header_value(value: SecretStr) -> SecretStr:
     return value
 
 
+def _needed(value: AnyValue, known: ValidationInfo, *, elsewhere: tuple[str, ...]) -> AnyValue:
+    """A variable that may be empty once all of these lead elsewhere; one that is wrong leads elsewhere, too."""
+    if not value and not all(known.data.get(name, "wrong") for name in elsewhere):
+        name = _VARIABLES[str(known.field_name)]
+        raise PydanticCustomError(_WHOLE, "{name} is not set: {cure}", {"name": name, "cure": _CURES[name]})
+    return value
+
+
 def _values(*held: SecretStr | None) -> tuple[str, ...]:
-    return tuple(secret.get_secret_value() for secret in held if secret is not None)
+    return tuple(secret.get_secret_value() for secret in held if secret)
 
 
 def _sentence(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0])
-    if problem["type"] == "missing":
-        return f"{name} is not set: {_CURES[name]}"
     if problem["type"] == _WHOLE:
         return str(problem["msg"])
     reason = str(problem["msg"]).removeprefix("Value error, ")

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import certifi
 import structlog
@@ -20,8 +19,10 @@ from redis.exceptions import NoScriptError, RedisError
 
 from ourvidz_worker.backend.queue.commands import End
 from ourvidz_worker.backend.queue.refusals import meaning
+from ourvidz_worker.backend.redis.address import passwords
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, WorkerError
+from ourvidz_worker.instruments import exchanges
 
 WAIT_SECONDS = 30.0  # less than what proxies and firewalls let a silent connection live
 
@@ -108,7 +109,7 @@ class RedisClient:
         await self._redis.aclose()
 
     async def _answer(self, command: list[Any], seconds: float) -> Any:
-        with self._meaning():
+        with exchanges.redis_command(str(command[0])), self._meaning():
             async with asyncio.timeout(seconds):
                 return _decoded(await self._redis.execute_command(*map(_encoded, command)))
 
@@ -133,12 +134,6 @@ class RedisClient:
 
 class _ScriptUnknown(BackendRefused):
     pass
-
-
-def passwords(url: str) -> tuple[str, ...]:
-    """The password of an address as it stands there and as it is meant; empty where there is none."""
-    password = urlsplit(url).password or ""
-    return tuple(dict.fromkeys(filter(None, (password, unquote(password)))))
 
 
 @lru_cache(maxsize=32)

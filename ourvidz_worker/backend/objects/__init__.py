@@ -1,0 +1,1 @@
+"""Results as objects in a bucket of S3's kind, or as files in a folder: `<prefix>/<bucket>/<key>`."""

@@ -19,6 +19,7 @@ import httpx
 from yarl import URL
 
 from ourvidz_worker.backend.trust import trusted
+from ourvidz_worker.instruments import tracing
 
 IDLE_SECONDS = 0.5
 _ROUNDS_TO_CLOSE = 4  # of the event loop: one to look, and what TLS needs to close
@@ -105,7 +106,7 @@ class ExchangeTransport(httpx.AsyncBaseTransport):
                     request.method,
                     URL(url, encoded=True),
                     data=_pieces(body, writing, timeout.get("write")) if body else None,
-                    headers=request.headers.multi_items(),
+                    headers=[*request.headers.multi_items(), *tracing.headers().items()],
                     timeout=limit,
                     allow_redirects=False,
                     auto_decompress=False,  # httpx does

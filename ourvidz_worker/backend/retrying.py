@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from ourvidz_worker.errors import WorkerError
+from ourvidz_worker.instruments.exchanges import retried
 
 Sleep = Callable[[float], Awaitable[None]]
 Patience = Mapping[type[WorkerError], float]
@@ -18,14 +19,18 @@ _LONGEST_PAUSE = 15.0
 _LEAST_ATTEMPTS = 5
 
 
-def retrying(patience: Patience, *, sleep: Sleep = asyncio.sleep) -> AsyncRetrying:
-    """A policy for one call; it raises the last failure as it is when that is used up or not in `patience`."""
+def retrying(operation: str, patience: Patience, *, sleep: Sleep = asyncio.sleep) -> AsyncRetrying:
+    """A policy for one call; it raises the last failure as it is when that is used up or not in `patience`.
+
+    `operation` is what its repeats are counted as.
+    """
     schedule = _Schedule(patience)
     return AsyncRetrying(
         retry=retry_if_exception_type(tuple(patience)),
         stop=schedule.used_up,
         wait=schedule.pause,
         sleep=sleep,
+        before_sleep=lambda _state: retried(operation),
         reraise=True,
     )
 

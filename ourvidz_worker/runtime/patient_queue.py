@@ -9,6 +9,7 @@ from typing import TypeVar
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from ourvidz_worker.errors import BackendUnavailable
+from ourvidz_worker.instruments.exchanges import retried
 from ourvidz_worker.ports import Begun, Claim, JobQueue, Reaping, Renewal
 
 T = TypeVar("T")
@@ -82,6 +83,7 @@ class PatientQueue:
             stop=stop_after_attempt(TRIES),
             wait=wait_exponential_jitter(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE),
             sleep=self._sleep,
+            before_sleep=lambda _state: retried("redis"),
             reraise=True,
         ):
             with attempt:

@@ -20,7 +20,7 @@ def fail_with(*failures: Exception) -> tuple[Pauses, int]:
         if calls <= len(failures):
             raise failures[calls - 1]
 
-    asyncio.run(retrying({BackendUnavailable: 60.0, RowMissing: 10.0}, sleep=pauses)(call))
+    asyncio.run(retrying("upload", {BackendUnavailable: 60.0, RowMissing: 10.0}, sleep=pauses)(call))
     return pauses, calls
 
 

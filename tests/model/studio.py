@@ -152,7 +152,7 @@ class ModelStore:
     async def put(self, bucket: str, key: str, asset: Asset) -> None:
         if asset.path.stat().st_size != asset.bytes:
             raise BackendRefused(f"{asset.path} has another size")
-        patiently = retrying({BackendUnavailable: _RETRY_SECONDS}, sleep=self._sleep)
+        patiently = retrying("delivery", {BackendUnavailable: _RETRY_SECONDS}, sleep=self._sleep)
         await patiently(self._send, f"{STORAGE_PATH}{bucket}/{key}", asset)
 
     async def limit(self, bucket: str) -> BucketLimit:

@@ -79,7 +79,7 @@ class HttpReferenceSource:
         )
 
     async def fetch(self, reference: Reference) -> ReferenceImage:
-        content: bytes = await retrying({BackendUnavailable: self._retry_seconds}, sleep=self._sleep)(
+        content: bytes = await retrying("reference", {BackendUnavailable: self._retry_seconds}, sleep=self._sleep)(
             self._download, reference
         )
         try:

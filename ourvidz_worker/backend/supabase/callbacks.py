@@ -27,6 +27,7 @@ from ourvidz_worker.errors import (
     RowNotLinked,
     WorkerError,
 )
+from ourvidz_worker.instruments import tracing
 
 _NOT_LINKED = "cannot be completed without an associated"
 _ROW_MISSING = (
@@ -97,10 +98,12 @@ class CallbackReporter:
             "apikey": self._service_key,
             "Authorization": f"Bearer {self._service_key}",
             "Content-Type": "application/json",
+            **tracing.headers(),
         }
         if self._secret:
             headers[SIGNATURE_HEADER] = callback_signature(body, self._secret)
-        await retrying(self._patience.for_status(callback.status), sleep=self._sleep)(self._send, body, headers)
+        patience = self._patience.for_status(callback.status)
+        await retrying("callback", patience, sleep=self._sleep)(self._send, body, headers)
 
     async def close(self) -> None:
         await self._exchange.close()

@@ -112,4 +112,4 @@ class SupabaseStore:
             except TimeoutError as error:
                 raise target.unanswered(error) from error
 
-        await retrying({BackendUnavailable: self._retry_seconds}, sleep=self._sleep)(attempt)
+        await retrying("upload", {BackendUnavailable: self._retry_seconds}, sleep=self._sleep)(attempt)

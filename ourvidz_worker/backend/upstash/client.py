@@ -18,6 +18,7 @@ from ourvidz_worker.backend.queue.commands import End
 from ourvidz_worker.backend.queue.refusals import QUOTA, meaning
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, WorkerError
+from ourvidz_worker.instruments import exchanges
 
 _CURE = "Redis refuses the token: set UPSTASH_REDIS_REST_TOKEN to the read-write token of the database"
 
@@ -37,6 +38,10 @@ class UpstashClient(Redis):
         self._secret = token
 
     async def execute(self, command: list[Any]) -> Any:
+        with exchanges.redis_command(str(command[0])):
+            return await self._executed(command)
+
+    async def _executed(self, command: list[Any]) -> Any:
         try:
             return await super().execute(command)
         except UpstashError as error:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from ourvidz_worker.cli.chosen import chosen_catalogue
+from ourvidz_worker.cli.exit_codes import INTERRUPTED
 from ourvidz_worker.cli.recorded import Recording, run_recordings, submit_recording
 from ourvidz_worker.cli.replay import ChangeLines
 from ourvidz_worker.cli.report import build_report, print_table, write_report
@@ -53,7 +54,7 @@ async def _present(
         watching = asyncio.create_task(_watch(rig, job_ids, console, arguments.timeout))
         interrupted = asyncio.create_task(stopping.wait())
         await asyncio.wait({watching, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-        watching.cancel()
+        cut_short = watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         report = build_report(rig.backend, job_ids)
         print_table(report, console)
@@ -68,6 +69,8 @@ async def _present(
             console.print("press Ctrl-C to stop", highlight=False)
             await interrupted
         interrupted.cancel()
+    if cut_short:
+        return INTERRUPTED
     return 0 if report["ok"] else 1
 
 

@@ -8,7 +8,6 @@ from ourvidz_worker.control import ExitCode
 
 USAGE_EXIT = 2
 INTERRUPTED = 130  # as a shell reports SIGINT
-CLOSED_PIPE = 141  # as a shell reports SIGPIPE
 
 MEANINGS: Mapping[int, str] = {
     ExitCode.OK: "done",

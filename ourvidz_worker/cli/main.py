@@ -13,7 +13,7 @@ from ourvidz_worker import __version__
 from ourvidz_worker.cli.commands import PROGRAM, CommandParser, below, command
 from ourvidz_worker.cli.completion_parser import add_completion
 from ourvidz_worker.cli.daemons_parser import add_daemons
-from ourvidz_worker.cli.exit_codes import CLOSED_PIPE, COMMON, INTERRUPTED, WORKER, meanings
+from ourvidz_worker.cli.exit_codes import COMMON, INTERRUPTED, WORKER, meanings
 from ourvidz_worker.cli.models.parser import add_models
 from ourvidz_worker.cli.queue.parser import add_queue
 from ourvidz_worker.cli.rehearsals_parser import add_rehearsals
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(list(sys.argv[1:] if argv is None else argv))
     except BrokenPipeError:
         _say_no_more()
-        return CLOSED_PIPE
+        return ExitCode.INTERNAL
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -71,7 +71,7 @@ def build_parser() -> CommandParser:
     parser = CommandParser(
         prog=PROGRAM, description="A GPU worker daemon for generation products built on Supabase and Upstash Redis."
     )
-    parser.examples = ["doctor", "orchestrator", "queue status --help"]
+    parser.examples = ["doctor", "orchestrator", "queue status"]
     parser.exit_codes = meanings((*COMMON, *WORKER), {})
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = below(parser)

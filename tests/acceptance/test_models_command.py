@@ -413,10 +413,3 @@ def test_a_look_at_the_volume_does_without_torch(tmp_path: Path) -> None:
     )
     assert said.returncode == 0, said.stderr
     assert "wan.path" in said.stdout
-
-
-@pytest.mark.parametrize("action", ["", "list", "fetch", "verify", "convert"])
-def test_help_explains_each_command(operator: Operator, action: str) -> None:
-    said = operator.runs(*filter(None, [action]), "--help")
-    assert said.code == 0
-    assert said.out.startswith("usage: ourvidz-worker models")

@@ -28,19 +28,6 @@ DIED_AT = "2026-01-02T03:04:05+00:00"
 PICTURE = b"\x89PNG of a lighthouse"
 NASTY = "\x1b[2J\x1b]0;title\x07 [red]markup[/] \u202e\nsecond line"
 HASTY = CallbackPatience(unlinked=0.1, missing=0.1, unavailable=0.1)
-HELP = (
-    "",
-    "status",
-    "cancel",
-    "dead",
-    "dead list",
-    "dead show",
-    "dead requeue",
-    "dead drop",
-    "parked",
-    "parked list",
-    "parked resend",
-)
 
 
 class Operator:
@@ -498,13 +485,6 @@ class TestParked:
 
 
 class TestTheDoor:
-    @pytest.mark.parametrize("command", HELP)
-    def test_help_has_an_example(self, operator: Operator, command: str) -> None:
-        said = operator.runs(*command.split(), "--help")
-        assert said.code == 0
-        assert said.out.startswith(f"usage: ourvidz-worker queue {command}".rstrip())
-        assert command in ("", "dead", "parked") or f"example: ourvidz-worker queue {command}" in said.out
-
     @pytest.mark.parametrize("command", ["", "dead", "dead requeue", "dead requeue x --all", "parked resend", "flux"])
     def test_wrong_use_exits_2(self, operator: Operator, command: str) -> None:
         assert operator.runs(*command.split()).code == 2

@@ -89,6 +89,7 @@ class OperatorPage:
         return Response(body, status_code=status, media_type="application/json", headers=_FACTS_HEADERS)
 
 
+_ACTIONS = ("requeue", "drop", "resend", "discard", "cancel")
 _WHAT_AN_ACTION_IS = (
     'an action is {"action": "requeue", "drop", "resend", "discard" or "cancel", "id": "…", "force": true or false}'
 )
@@ -120,7 +121,11 @@ async def _asked(request: Request) -> Mapping[str, Any] | None:
         return None
     if not isinstance(asked, dict) or asked.get("action") not in ("requeue", "drop", "resend", "discard", "cancel"):
         return None
-    if not isinstance(asked.get("id"), str) or not asked["id"] or not isinstance(asked.setdefault("force", False), bool):
+    if (
+        not isinstance(asked.get("id"), str)
+        or not asked["id"]
+        or not isinstance(asked.setdefault("force", False), bool)
+    ):
         return None
     return asked
 

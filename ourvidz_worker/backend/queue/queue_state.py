@@ -20,13 +20,17 @@ _NO_KEY = -2
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An element on its way: `job_id`, `job_type` and `created_at` are None where it does not say."""
+    """An element on its way: `job_id`, `job_type` and `created_at` are None where it does not say.
+
+    `expected_seconds` is what its generation should take, None where no worker could run it.
+    """
 
     job_id: str | None
     job_type: str | None
     created_at: datetime | None
     attempt: int
     started: bool
+    expected_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +91,4 @@ def _entry(glimpse: Glimpse, catalogue: Catalogue) -> Entry:
         job = parse_job(delivery, catalogue)
     except PayloadError as error:
         return Entry(error.job_id, None, None, delivery.attempt, delivery.started)
-    return Entry(job.id, job.type.name, job.created_at, delivery.attempt, delivery.started)
+    return Entry(job.id, job.type.name, job.created_at, delivery.attempt, delivery.started, job.expected_seconds)

@@ -6,20 +6,14 @@ import argparse
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from ourvidz_worker.backend.queue.keys import cancel_key
 from ourvidz_worker.cli.exit_codes import USAGE_EXIT
-from ourvidz_worker.cli.queue import dead, parked, status
+from ourvidz_worker.cli.queue import cancelling, dead, parked, status
 from ourvidz_worker.cli.queue.desk import Desk, UnknownQueue, open_desk
 from ourvidz_worker.cli.queue.output import Output
-from ourvidz_worker.contract.fields import Found, identifier
-from ourvidz_worker.contract.payload_error import PayloadError
 from ourvidz_worker.control import ExitCode
 from ourvidz_worker.errors import BackendRefused, ConfigurationError, WorkerError
 from ourvidz_worker.log import configure_logging
 from ourvidz_worker.settings import Settings, load_settings
-
-CANCELLED_FOR = 24 * 3600
-"""Seconds for which a job stays cancelled, waiting on its queue."""
 
 Action = Callable[[Desk, argparse.Namespace], Awaitable[int]]
 
@@ -47,29 +41,14 @@ async def _act(settings: Settings, output: Output, arguments: argparse.Namespace
         return await _ACTIONS[arguments.action](desk, arguments)
 
 
-async def _cancel(desk: Desk, arguments: argparse.Namespace) -> int:
-    try:
-        job_id = identifier(Found("JOB_ID", arguments.job_id))
-    except PayloadError as error:
-        desk.output.complain(str(error))
-        return USAGE_EXIT
-    await desk.redis.set(cancel_key(job_id), "operator", ex=CANCELLED_FOR)
-    if desk.output.as_json:
-        desk.output.document({"job_id": job_id, "cancelled_for": CANCELLED_FOR})
-    else:
-        desk.output.line(
-            f"job {job_id} is cancelled: it stops at its next step, or before its first; the mark lasts a day"
-        )
-    return ExitCode.OK
-
-
 _ACTIONS: Mapping[str, Action] = {
     "status": status.show,
-    "cancel": _cancel,
+    "cancel": cancelling.cancel,
     "dead list": dead.show_list,
     "dead show": dead.show,
     "dead requeue": dead.requeue,
     "dead drop": dead.drop,
     "parked list": parked.show_list,
     "parked resend": parked.resend,
+    "parked drop": parked.drop,
 }

@@ -30,7 +30,7 @@ class Found:
 async def show_list(desk: Desk, _arguments: argparse.Namespace) -> int:
     letters = [letter for letters in desk.dead_letters() for letter in await letters.summaries()]
     if desk.output.as_json:
-        desk.output.document([_as_json(letter) for letter in letters])
+        desk.output.document([as_json(letter) for letter in letters])
     elif letters:
         _print(letters, desk.output)
     else:
@@ -45,7 +45,7 @@ async def show(desk: Desk, arguments: argparse.Namespace) -> int:
     letter = found.letter
     if desk.output.as_json:
         beginning = None if letter.glimpse.whole and letter.element is not None else letter.glimpse.first
-        desk.output.document({**_as_json(letter), "element": letter.element, "letter": beginning})
+        desk.output.document({**as_json(letter), "element": letter.element, "letter": beginning})
         return 0
     _print([letter], desk.output)
     desk.output.line(f"the letter has {size(letter.glimpse.length)}")
@@ -76,7 +76,7 @@ async def drop(desk: Desk, arguments: argparse.Namespace) -> int:
         if not sys.stdin.isatty():
             desk.output.complain("--all drops every letter for good: say --yes, too, where nobody can be asked")
             return USAGE_EXIT
-        if not _confirmed(f"drop {len(chosen)} letters of {' and '.join(desk.queues)} for good?"):
+        if not confirmed(f"drop {len(chosen)} letters of {' and '.join(desk.queues)} for good?"):
             desk.output.complain("nothing was dropped")
             return 1
     return await desk.output.outcomes(_drop_each(chosen))
@@ -100,7 +100,7 @@ async def _requeue_each(chosen: Sequence[Found], desk: Desk, *, force: bool) -> 
             yield _outcome(letter, "not queued: another letter of this job was; drop this one", done=False)
             continue
         try:
-            outcome = await _requeue(found, desk, force=force)
+            outcome = await requeue_letter(found, desk, force=force)
         except Retry as trouble:
             yield _outcome(letter, f"{trouble}; repeat the command later", done=False)
             return
@@ -111,22 +111,27 @@ async def _requeue_each(chosen: Sequence[Found], desk: Desk, *, force: bool) -> 
 
 async def _drop_each(chosen: Sequence[Found]) -> AsyncIterator[Outcome]:
     for found in chosen:
-        dropped = await found.letters.drop(found.letter)
-        yield _outcome(found.letter, "dropped" if dropped else "it was not there any more")
+        yield await drop_letter(found)
 
 
-async def _requeue(found: Found, desk: Desk, *, force: bool) -> Outcome:
+async def drop_letter(found: Found) -> Outcome:
+    dropped = await found.letters.drop(found.letter)
+    return _outcome(found.letter, "dropped" if dropped else "it was not there any more")
+
+
+async def requeue_letter(found: Found, desk: Desk, *, force: bool) -> Outcome:
+    """Raises `Retry` where it is not known what became of it; it may be asked for again."""
     letter = found.letter
     if letter.element is None:
         return _outcome(letter, f"not queued: {letter.problem or 'the letter holds no element'}", done=False)
-    if not force and (objection := await _objection(letter, desk)):
+    if not force and (objection := await objection_to(letter, desk)):
         return _outcome(letter, f"not queued: {objection} (--force queues it all the same)", done=False)
     if await found.letters.requeue(letter):
         return _outcome(letter, f"queued again on {letter.queue}")
     return _outcome(letter, "not queued: it was not there any more", done=False)
 
 
-async def _objection(letter: Letter, desk: Desk) -> str | None:
+async def objection_to(letter: Letter, desk: Desk) -> str | None:
     """Why another run of the job would be in vain, or worse."""
     if letter.problem or letter.job_id is None:
         return f"no worker would run it: {letter.problem}"
@@ -171,7 +176,7 @@ def _finished(entry: Parked) -> bool:
     return entry.result is not None and entry.result.callback.status == "completed"
 
 
-def _confirmed(question: str) -> bool:
+def confirmed(question: str) -> bool:
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -198,7 +203,7 @@ def _print(letters: Sequence[Letter], output: Output) -> None:
     )
 
 
-def _as_json(letter: Letter) -> dict[str, Any]:
+def as_json(letter: Letter) -> dict[str, Any]:
     return {
         "id": letter.id,
         "queue": letter.queue,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from ourvidz_worker.backend.supabase.callbacks import CallbackPatience
-from ourvidz_worker.cli.queue.dead import drop_letters_of
+from ourvidz_worker.cli.exit_codes import USAGE_EXIT
+from ourvidz_worker.cli.queue.dead import confirmed, drop_letters_of
 from ourvidz_worker.cli.queue.desk import Desk
 from ourvidz_worker.cli.queue.output import Outcome, size
 from ourvidz_worker.cli.wiring import build_courier
@@ -23,7 +25,7 @@ _HEADINGS = ("job", "report", "bucket", "files", "size", "since", "reason")
 async def show_list(desk: Desk, _arguments: argparse.Namespace) -> int:
     parked = desk.parked()
     if desk.output.as_json:
-        desk.output.document([_as_json(entry) for entry in parked])
+        desk.output.document([as_json(entry) for entry in parked])
     elif parked:
         desk.output.table(_HEADINGS, [tuple(_as_row(entry)) for entry in parked])
     else:
@@ -36,23 +38,58 @@ async def resend(desk: Desk, arguments: argparse.Namespace) -> int:
     if not parked and not arguments.all:
         desk.output.complain(f"nothing of a job {arguments.id} is parked on this machine: see `queue parked list`")
         return 1
-    courier = build_courier(desk.settings, desk.catalogue, desk.spool, patience=_PATIENCE)
+    courier = patient_courier(desk)
     try:
         return await desk.output.outcomes(_resend_each(parked, courier, desk))
     finally:
         await courier.close()
 
 
+async def drop(desk: Desk, arguments: argparse.Namespace) -> int:
+    parked = [entry for entry in desk.parked() if arguments.all or entry.job_id == arguments.id]
+    if not parked and not arguments.all:
+        desk.output.complain(f"nothing of a job {arguments.id} is parked on this machine: see `queue parked list`")
+        return 1
+    if parked and arguments.all and not arguments.yes:
+        if not sys.stdin.isatty():
+            desk.output.complain("--all drops every parked result for good: say --yes, too, where nobody can be asked")
+            return USAGE_EXIT
+        if not confirmed(f"drop {len(parked)} parked results for good?"):
+            desk.output.complain("nothing was dropped")
+            return 1
+    return await desk.output.outcomes(_drop_each(parked, desk))
+
+
+def patient_courier(desk: Desk) -> Courier:
+    """As patient as the person who waits for it."""
+    return build_courier(desk.settings, desk.catalogue, desk.spool, patience=_PATIENCE)
+
+
+def drop_entry(entry: Parked, desk: Desk) -> Outcome:
+    """Its files are gone then; the job's dead letter, where it has one, stays."""
+    desk.spool.discard(entry.job_id)
+    gone = all(other.job_id != entry.job_id for other in desk.parked())
+    return _outcome(entry, "dropped" if gone else "it could not be removed from the spool", done=gone)
+
+
+async def _drop_each(parked: Sequence[Parked], desk: Desk) -> AsyncIterator[Outcome]:
+    for entry in parked:
+        yield drop_entry(entry, desk)
+
+
 async def _resend_each(parked: Sequence[Parked], courier: Courier, desk: Desk) -> AsyncIterator[Outcome]:
     for entry in parked:
-        if entry.result is None:
-            yield _outcome(entry, f"not sent: {entry.reason}", done=False)
-        else:
-            yield await _resend(entry, entry.result, courier, desk)
+        yield await resend_entry(entry, courier, desk)
+
+
+async def resend_entry(entry: Parked, courier: Courier, desk: Desk) -> Outcome:
+    """Deliver as a worker would; what is refused again stays, with what the product says now."""
+    if entry.result is None:
+        return _outcome(entry, f"not sent: {entry.reason}", done=False)
+    return await _resend(entry, entry.result, courier, desk)
 
 
 async def _resend(entry: Parked, result: Result, courier: Courier, desk: Desk) -> Outcome:
-    """Deliver as a worker would; what is refused again stays, with what the product says now."""
     job_id, report = entry.job_id, result.callback.status
     try:
         if report != "completed" and await desk.rows.status(job_id) == "completed":
@@ -84,7 +121,7 @@ def _outcome(entry: Parked, sentence: str, *, done: bool = True) -> Outcome:
     return Outcome(entry.job_id, entry.job_id, done, sentence)
 
 
-def _as_json(entry: Parked) -> dict[str, Any]:
+def as_json(entry: Parked) -> dict[str, Any]:
     result = entry.result
     return {
         "job_id": entry.job_id,
@@ -98,7 +135,7 @@ def _as_json(entry: Parked) -> dict[str, Any]:
 
 
 def _as_row(entry: Parked) -> Sequence[object]:
-    told = _as_json(entry)
+    told = as_json(entry)
     return [
         told["job_id"],
         told["report"],

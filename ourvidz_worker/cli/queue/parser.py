@@ -103,7 +103,17 @@ def _add_parked(actions: Commands) -> None:
         examples=[f"queue parked resend {_JOB}", "queue parked resend --all"],
         exit_codes={0: "all of them are delivered", 1: "one of them stays parked"},
     )
-    _one_or_all(resend, "the job's id")
+    drop = _action(
+        parked,
+        "parked drop",
+        "drop",
+        "remove parked results for good, their files too",
+        examples=[f"queue parked drop {_JOB}", "queue parked drop --all --yes"],
+        exit_codes={0: "all of them are gone", 1: "one of them stays parked"},
+    )
+    drop.add_argument("--yes", action="store_true", help="do not ask before --all")
+    for action in (resend, drop):
+        _one_or_all(action, "the job's id")
 
 
 def _action(

@@ -60,22 +60,23 @@ def _as_json(state: QueueState) -> dict[str, Any]:
     return {
         "queue": state.queue,
         "waiting": state.waiting,
-        "next": [_entry(entry) for entry in state.coming],
-        "held": [
-            {
-                "owner": holder.owner,
-                "alive": holder.lease_seconds is not None,
-                "lease_seconds": holder.lease_seconds,
-                "count": holder.count,
-                "jobs": [_entry(entry) for entry in holder.jobs],
-            }
-            for holder in state.holders
-        ],
+        "next": [entry_as_json(entry) for entry in state.coming],
+        "held": [holder_as_json(holder) for holder in state.holders],
         "dead": state.dead,
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def holder_as_json(holder: Holder) -> dict[str, Any]:
+    return {
+        "owner": holder.owner,
+        "alive": holder.lease_seconds is not None,
+        "lease_seconds": holder.lease_seconds,
+        "count": holder.count,
+        "jobs": [entry_as_json(entry) for entry in holder.jobs],
+    }
+
+
+def entry_as_json(entry: Entry) -> dict[str, Any]:
     created_at = entry.created_at
     return {
         "job_id": entry.job_id,

@@ -316,6 +316,12 @@ class Engine(Protocol):
         What one `on_step` raises is the outcome of its order only, and the others go on. Raises `PoisonedContext`.
         """
 
+    def glimpse(self, request: GenerationRequest) -> Pixels | None:
+        """What the picture of a request that is being drawn looks like by now, or None where nothing can be seen.
+
+        RGB, shape (height, width, 3), small. Only for the `on_step` of a request, in its thread: it waits for the card.
+        """
+
     def memory(self) -> GpuMemory | None:
         """The card's memory since the last call, or None without a card."""
 

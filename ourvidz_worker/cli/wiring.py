@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import structlog
+
 from ourvidz_worker.backend.references.source import HttpReferenceSource
 from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
@@ -21,7 +23,7 @@ from ourvidz_worker.engines.assembly import Engines, assemble
 from ourvidz_worker.engines.media.options import MediaOptions, Signing
 from ourvidz_worker.engines.volume.model_config import ModelsConfig
 from ourvidz_worker.errors import ConfigurationError
-from ourvidz_worker.ports import ContentPolicy, JobQueue, PromptEnhancer, ReferenceSource
+from ourvidz_worker.ports import ContentPolicy, Engine, JobQueue, PromptEnhancer, ReferenceSource
 from ourvidz_worker.runtime.control_channel import ControlChannel
 from ourvidz_worker.runtime.courier import Courier
 from ourvidz_worker.runtime.handling import Handler, Terms
@@ -31,6 +33,7 @@ from ourvidz_worker.runtime.lease import LeaseKeeper, LeaseTimes
 from ourvidz_worker.runtime.patience import Patience
 from ourvidz_worker.runtime.policy import ClassifiedPolicy, TextPolicy
 from ourvidz_worker.runtime.preparation import Preparation
+from ourvidz_worker.runtime.previews import Previews
 from ourvidz_worker.runtime.reaper import Reaper
 from ourvidz_worker.runtime.spool import Spool
 from ourvidz_worker.runtime.studio import Studio
@@ -198,6 +201,7 @@ def build_worker(
         inspection=inspection,
         spool=spool,
         layout=settings.storage_layout,
+        previews=_previews(settings, engines.engine, announcer),
     )
     handler = Handler(
         queue=queue,
@@ -228,6 +232,20 @@ def build_worker(
         grace_period=settings.grace_period,
     )
     return BuiltWorker(worker, queue, courier, references, enhancer)
+
+
+def _previews(settings: Settings, engine: Engine, announcer: Announcer) -> Previews | None:
+    """None where they are off, and where a classifier would have to look at each of them first."""
+    if settings.previews == "off":
+        return None
+    if settings.picture_classifier is not None:
+        structlog.get_logger().info(
+            "previews_off", reason="OURVIDZ_PICTURE_CLASSIFIER judges finished pictures, and a preview is shown before"
+        )
+        return None
+    from ourvidz_worker.engines.media.pictures import preview  # noqa: PLC0415 - Pillow, only where it works
+
+    return Previews(engine.glimpse, preview, announcer)
 
 
 def _with_classifier(policy: ContentPolicy, name: str | None) -> ContentPolicy:

@@ -6,8 +6,12 @@ Torch and diffusers take seconds to import; meanwhile the worker's event loop po
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING
 
 from ourvidz_worker.ports import Engine, Generation, GenerationRequest, GpuMemory, OnFrames, OnStep, Order, unheard
+
+if TYPE_CHECKING:
+    from ourvidz_worker.ports import Pixels
 
 
 class DeferredEngine:
@@ -47,6 +51,9 @@ class DeferredEngine:
 
     def generate_together(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
         return self.itself().generate_together(orders)
+
+    def glimpse(self, request: GenerationRequest) -> Pixels | None:
+        return None if self._built is None else self._built.glimpse(request)
 
     def memory(self) -> GpuMemory | None:
         return None if self._built is None else self._built.memory()

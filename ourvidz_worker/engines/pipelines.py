@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ourvidz_worker.engines.drawing import AfterStep
+from ourvidz_worker.engines.glimpses import Underway
 from ourvidz_worker.engines.guidance import GuidanceCut
 from ourvidz_worker.engines.quiet import numpy_conversions_quiet
 from ourvidz_worker.engines.turns import TURNS
@@ -19,10 +20,16 @@ def run_pipeline(
     seeds: Sequence[int],
     after_step: AfterStep,
     cut: GuidanceCut | None = None,
+    underway: Underway | None = None,
 ) -> Any:
-    """The pipeline's output for one image or clip per seed; what `after_step` raises comes through."""
+    """The pipeline's output for one image or clip per seed; what `after_step` raises comes through.
+
+    `underway` is told of the latents before `after_step`, which may ask for a glimpse of them.
+    """
 
     def step_ended(pipe: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if underway is not None:
+            underway.step_ended(tensors["latents"])
         after_step(index + 1)
         TURNS.give_way()
         return {} if cut is None else cut.step_ended(pipe, index, tensors)
@@ -36,7 +43,7 @@ def run_pipeline(
                 **call,
                 generator=generator,
                 callback_on_step_end=step_ended,
-                callback_on_step_end_tensor_inputs=[] if cut is None else list(cut.doubled),
+                callback_on_step_end_tensor_inputs=["latents", *(() if cut is None else cut.doubled)],
             )
     finally:
         # An interrupted pipeline has not reset the hooks and caches of its models itself.

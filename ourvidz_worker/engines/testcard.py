@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BARS = ((192, 192, 192), (192, 192, 0), (0, 192, 192), (0, 192, 0), (192, 0, 192), (192, 0, 0), (0, 0, 192))
 INK = (245, 245, 245)
+NOT_YET = 24
+GLIMPSE_SIDE = 96
 
 
 class TestCardEngine:
@@ -34,8 +36,20 @@ class TestCardEngine:
     def load(self) -> None:
         """Nothing to load."""
 
+    def __init__(self) -> None:
+        self._share = 0.0
+
     def memory(self) -> GpuMemory | None:
         return None
+
+    def glimpse(self, request: GenerationRequest) -> Pixels | None:
+        """The card as far as it has appeared: it does so from top to bottom, with the steps."""
+        card = _card(request, request.seed, "…")
+        card.thumbnail((GLIMPSE_SIDE, GLIMPSE_SIDE))
+        shown = np.full_like(np.asarray(card), NOT_YET)
+        rows = round(card.height * self._share)
+        shown[:rows] = np.asarray(card)[:rows]
+        return shown
 
     def prepare(self, request: GenerationRequest) -> None:
         """There is no model that would read the prompt."""
@@ -59,6 +73,7 @@ class TestCardEngine:
         stopped: dict[int, BaseException] = {}
         steps = orders[0].request.job.num_inference_steps
         for step in range(steps):
+            self._share = (step + 1) / steps
             for index, order in enumerate(orders):
                 if index not in stopped:
                     try:

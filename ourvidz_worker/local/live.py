@@ -17,6 +17,7 @@ from ourvidz_worker.local.waiting_line import WaitingLine
 LOOK_SECONDS = 0.25
 FIRST_LOOK_SECONDS = 0.5  # what a pod may take to answer before the watcher sees something without it
 HEARTBEAT = 15.0
+BREATH_SECONDS = 0.1  # a report changes several rows, and its reader wants to hear of it once
 
 Progress = dict[str, Any]
 
@@ -67,6 +68,7 @@ class Live:
                     progress = self._progress
                     news += f"event: progress\ndata: {json.dumps(progress, separators=(',', ':'))}\n\n"
                 yield news or ": still here\n\n"
+                await asyncio.sleep(BREATH_SECONDS)
 
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:

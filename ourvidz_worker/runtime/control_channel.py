@@ -31,6 +31,7 @@ class ControlChannel:
         self._socket.set_inheritable(False)  # a process of our own must not keep the line open after us
         self._lock = threading.Lock()
         self._unsent: deque[Message] = deque()
+        self._previews: dict[str | None, Message] = {}  # the latest of each job, which go out when all else has
         self._rest = b""  # of a line that is half out
         self._gone = False
 
@@ -51,6 +52,7 @@ class ControlChannel:
             except OSError:
                 self._gone = True
                 self._unsent.clear()
+                self._previews.clear()
 
     def when_gone(self, call: Callable[[], None]) -> None:
         """Call `call` once, from a thread of its own, when the supervisor is gone or was gone already."""
@@ -87,6 +89,11 @@ class ControlChannel:
 
     def _keep(self, message: Message) -> None:
         """Behind what is unsent, so that a supervisor paused for hours costs a few messages a job and no steps."""
+        if message.kind == "preview":
+            self._previews[message.job_id] = message
+            return
+        if message.kind == "done":
+            self._previews.pop(message.job_id, None)
         if self._unsent:
             last = self._unsent[-1]
             if message.kind == "alive":
@@ -102,9 +109,12 @@ class ControlChannel:
         self._unsent.append(message)
 
     def _send(self) -> None:
-        while self._rest or self._unsent:
-            self._rest = self._rest or encode_message(self._unsent.popleft())
+        while self._rest or self._unsent or self._previews:
+            self._rest = self._rest or encode_message(self._next())
             self._rest = self._rest[self._socket.send(self._rest) :]
+
+    def _next(self) -> Message:
+        return self._unsent.popleft() if self._unsent else self._previews.pop(next(iter(self._previews)))
 
 
 def _hear(line: bytes, hear: Callable[[Instruction], None]) -> None:

@@ -27,12 +27,14 @@ from ourvidz_worker.ports import (
     GenerationRequest,
     GpuMemory,
     MediaEncoder,
+    OnStep,
     Order,
 )
 from ourvidz_worker.runtime import durable
 from ourvidz_worker.runtime.enhancement import EnhancedPrompt
 from ourvidz_worker.runtime.inspection import Inspection
 from ourvidz_worker.runtime.interrupter import Interrupter
+from ourvidz_worker.runtime.previews import Previews
 from ourvidz_worker.runtime.progress import Progress
 from ourvidz_worker.runtime.result_metadata import result_metadata
 from ourvidz_worker.runtime.spool import Result, Spool, StoredAsset
@@ -102,8 +104,11 @@ class Studio:
         inspection: Inspection,
         spool: Spool,
         layout: StorageLayout,
+        previews: Previews | None = None,
     ) -> None:
+        """Without `previews` nobody sees a picture before it is done."""
         self._engine = engine
+        self._previews = previews
         self._encoder = encoder
         self._inspection = inspection
         self._spool = spool
@@ -187,14 +192,22 @@ class Studio:
             return error
 
     def _generated(self, sitter: Sitter, film: Film | None) -> Generation:
+        on_step = self._on_step(sitter)
         if film is None:
-            return self._engine.generate(sitter.request, sitter.on_step)
-        return self._engine.generate(sitter.request, sitter.on_step, film.footage.add)
+            return self._engine.generate(sitter.request, on_step)
+        return self._engine.generate(sitter.request, on_step, film.footage.add)
+
+    def _on_step(self, sitter: Sitter) -> OnStep:
+        if self._previews is None:
+            return sitter.on_step
+        return self._previews.beside(sitter.on_step, sitter.request)
 
     def _together(self, sitters: Sequence[Sitter]) -> Mapping[Sitter, Outcome]:
         begun = time.monotonic()
         try:
-            outcomes = self._engine.generate_together([Order(sitter.request, sitter.on_step) for sitter in sitters])
+            outcomes = self._engine.generate_together(
+                [Order(sitter.request, self._on_step(sitter)) for sitter in sitters]
+            )
             seconds, memory = time.monotonic() - begun, self._engine.memory()
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for it
             return dict.fromkeys(sitters, error)

@@ -76,6 +76,9 @@ class NoOpEngine:
         frames = np.broadcast_to(np.uint8(0), (job.num_images, job.height, job.width, 3))
         return Generation(frames, {})
 
+    def glimpse(self, request: GenerationRequest) -> None:
+        """There is nothing to see."""
+
     def generate_together(self, orders: Sequence[Order]) -> list[Generation | BaseException]:
         return [self.generate(order.request, order.on_step) for order in orders]
 

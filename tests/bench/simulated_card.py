@@ -73,6 +73,9 @@ class SimulatedCard:
             log.write(json.dumps({"job": job.id, "began": began, "ended": began + self._seconds}) + "\n")
         return Generation(frames, {"engine": self.model_name})
 
+    def glimpse(self, request: GenerationRequest) -> None:
+        """There is nothing to see."""
+
     def generate_together(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
         """Never asked for, since no two requests share a shape."""
         return [self.generate(order.request, order.on_step) for order in orders]

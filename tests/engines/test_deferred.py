@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from ourvidz_worker.engines.deferred import DeferredEngine
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import Engine, Generation, GenerationRequest, GpuMemory, OnFrames, OnStep, Order, unheard
+
+if TYPE_CHECKING:
+    from ourvidz_worker.ports import Pixels
 
 MakeRequest = Callable[..., GenerationRequest]
 MADE = Generation(np.zeros((1, 1, 1, 3), np.uint8), {"method": "noted"})
@@ -40,6 +44,10 @@ class NotedEngine:
         self.calls.append(("generate_together", *orders))
         return [MADE for _ in orders]
 
+    def glimpse(self, request: GenerationRequest) -> Pixels | None:
+        self.calls.append(("glimpse", request))
+        return MADE.frames[0]
+
     def memory(self) -> GpuMemory | None:
         return GpuMemory(1, 2)
 
@@ -52,6 +60,7 @@ def test_until_it_is_loaded_there_is_nothing_to_prepare_share_or_measure(make_re
     engine.prepare(make_request("sdxl_image_fast"))
     assert engine.model_name == "noted"
     assert engine.shape(make_request("sdxl_image_fast")) is None
+    assert engine.glimpse(make_request("sdxl_image_fast")) is None
     assert engine.memory() is None
 
 
@@ -69,6 +78,7 @@ def test_it_is_built_once_and_handed_every_call(make_request: MakeRequest) -> No
     assert engine.shape(request) == 3
     assert engine.generate(request, on_step, on_frames) is MADE
     assert engine.generate_together([Order(request, on_step)]) == [MADE]
+    assert engine.glimpse(request) is not None
     assert engine.memory() == GpuMemory(1, 2)
     assert built == [noted]
     assert noted.calls == [
@@ -76,6 +86,7 @@ def test_it_is_built_once_and_handed_every_call(make_request: MakeRequest) -> No
         ("prepare", request),
         ("generate", request, on_step, on_frames),
         ("generate_together", Order(request, on_step)),
+        ("glimpse", request),
     ]
 
 

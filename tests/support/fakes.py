@@ -167,6 +167,7 @@ class FakeEngine:
         self.batches: list[list[str]] = []
         self.errors: list[BaseException] = []
         self.failing: dict[str, BaseException] = {}
+        self.glimpses: dict[str, Pixels | Exception] = {}
         self.prepare_error: Exception | None = None
         self.load_error: BaseException | None = None
         self.loading: Gate | None = None
@@ -206,6 +207,13 @@ class FakeEngine:
         if request.job.is_video:
             on_frames(0, outcome.frames)
         return outcome
+
+    def glimpse(self, request: GenerationRequest) -> Pixels | None:
+        """What `glimpses` holds of the job, or raises."""
+        glimpse = self.glimpses.get(request.job.id)
+        if isinstance(glimpse, Exception):
+            raise glimpse
+        return glimpse
 
     def generate_together(self, orders: Sequence[Order]) -> Sequence[Generation | BaseException]:
         with self._drawing([order.request for order in orders]):

@@ -17,6 +17,7 @@ from ourvidz_worker.engines.canvas import Canvas
 from ourvidz_worker.engines.devices import classified, classified_errors, device_named, memory_of, raise_if_poisoned
 from ourvidz_worker.engines.drawing import AfterStep, Drawing, Part, draw_together
 from ourvidz_worker.engines.fitting import Fit
+from ourvidz_worker.engines.glimpses import Underway
 from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.recovery import Recovery
 from ourvidz_worker.engines.residency import workspace
@@ -56,10 +57,11 @@ class LoadedSdxl:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One picture to be: the text that it follows and the seed of its noise."""
+    """One picture to be: the text that it follows, the seed of its noise, and the request that it belongs to."""
 
     text: PromptCall
     seed: int
+    request: GenerationRequest
 
 
 class SdxlEngine:
@@ -86,6 +88,7 @@ class SdxlEngine:
         self._residency = residency or Residency()
         self._load = load or partial(load_sdxl, model, models_dir, self._residency)
         self._loaded: LoadedSdxl | None = None
+        self._underway = Underway()
 
     @property
     def model_name(self) -> str:
@@ -100,6 +103,10 @@ class SdxlEngine:
 
     def memory(self) -> GpuMemory | None:
         return None if self._loaded is None else memory_of(device_named(self._model.device))
+
+    def glimpse(self, request: GenerationRequest) -> Pixels | None:
+        """Of the request's first picture in the batch."""
+        return self._underway.glimpse(request)
 
     def evict_idle(self) -> list[str]:
         """Evict what the current job does not use now and goes first; returns the names of what was evicted."""
@@ -222,10 +229,11 @@ class SdxlEngine:
             def run() -> Any:
                 fresh = _with_scheduler(pipe, steered, tuning.scheduler(job, pipe.scheduler.config))
                 with deep_cache(pipe.unet, tuning.tier.deep_cache):
-                    return run_pipeline(fresh, call, seeds, after_step, cut)
+                    return run_pipeline(fresh, call, seeds, after_step, cut, self._underway)
 
             room = workspace.sdxl_denoise(job.width, job.height, len(sheets))
-            with self._residency.stage("denoise", needs=needs, workspace=room):
+            underway = self._underway.denoising([sheet.request for sheet in sheets])
+            with underway, self._residency.stage("denoise", needs=needs, workspace=room):
                 latents: torch.Tensor = tuning.blocks.run(_compiled_shape(sheets, steered, job), run).images
             return latents
 
@@ -239,7 +247,8 @@ class SdxlEngine:
 def _part(order: Order, text: PromptCall | Exception) -> Part[Sheet]:
     if isinstance(text, Exception):
         return Part([], order.on_step, failure=text)
-    return Part([Sheet(text, seed) for seed in order.request.job.seeds(order.request.seed)], order.on_step)
+    request = order.request
+    return Part([Sheet(text, seed, request) for seed in request.job.seeds(request.seed)], order.on_step)
 
 
 def _room_to_decode(vae: AutoencoderKL, job: Job) -> Workspace:

@@ -13,6 +13,7 @@ import torch
 from ourvidz_worker.engines.attention import set_attention
 from ourvidz_worker.engines.compilation import CompiledBlocks
 from ourvidz_worker.engines.drawing import AfterStep
+from ourvidz_worker.engines.glimpses import Underway
 from ourvidz_worker.engines.guidance import GuidanceCut, guidance_cut
 from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.volume.model_config import WanModel
@@ -54,10 +55,11 @@ class Denoiser:
         *,
         steps: int,
         shape: Hashable,
+        underway: Underway,
     ) -> torch.Tensor:
         """The latents of one clip; `steps` is how many the pipeline does, and `shape` what it is called with."""
         self._cut = cut = guidance_cut(self._tier.guidance_until, steps, call["guidance_scale"])
-        work = partial(self._run_once, partial(run_pipeline, pipe, call, [seed], after_step, cut))
+        work = partial(self._run_once, partial(run_pipeline, pipe, call, [seed], after_step, cut, underway))
         latents: torch.Tensor = self.blocks.run(shape, work)
         return latents
 

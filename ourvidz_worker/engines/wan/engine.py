@@ -18,6 +18,7 @@ from ourvidz_worker.engines.devices import classified_errors, device_named, dtyp
 from ourvidz_worker.engines.drawing import AfterStep, Drawing, draw
 from ourvidz_worker.engines.embedding_cache import EmbeddingCache
 from ourvidz_worker.engines.fitting import Fit
+from ourvidz_worker.engines.glimpses import Underway
 from ourvidz_worker.engines.pipelines import run_pipeline
 from ourvidz_worker.engines.recovery import Recovery
 from ourvidz_worker.engines.residency import workspace
@@ -81,6 +82,7 @@ class WanEngine:
         self._load = load or partial(load_wan, model, models_dir, self._residency)
         self._vace = VaceStore(model, models_dir, self._residency)
         self._loaded: LoadedWan | None = None
+        self._underway = Underway()
 
     @property
     def model_name(self) -> str:
@@ -93,6 +95,10 @@ class WanEngine:
 
     def memory(self) -> GpuMemory | None:
         return None if self._loaded is None else memory_of(device_named(self._model.device))
+
+    def glimpse(self, request: GenerationRequest) -> Pixels | None:
+        """Of the still that is being drawn, or of the clip's middle."""
+        return self._underway.glimpse(request)
 
     def evict_idle(self) -> list[str]:
         """Evict what the current job does not use now and goes first; returns the names of what was evicted."""
@@ -125,7 +131,7 @@ class WanEngine:
             negative = recovery.attempt("text", partial(self._negative, loaded)) if job.guidance_scale > 1.0 else None
             frames = draw(
                 Drawing(
-                    partial(self._denoise, job, way, _call(job, canvas, text, negative)),
+                    partial(self._denoise, request, job, way, _call(job, canvas, text, negative)),
                     partial(self._decode, loaded.vae, canvas, on_frames=_cropped(canvas, on_frames, job)),
                     loaded.vae,
                     encodes=bool(request.references),
@@ -190,14 +196,30 @@ class WanEngine:
             return encode_text(pipe, text)
 
     def _denoise(
-        self, job: Job, way: Way, call: dict[str, Any], seeds: Sequence[int], after_step: AfterStep
+        self,
+        request: GenerationRequest,
+        job: Job,
+        way: Way,
+        call: dict[str, Any],
+        seeds: Sequence[int],
+        after_step: AfterStep,
     ) -> torch.Tensor:
+        """`job` is the request's as the tier has it drawn."""
         (seed,) = seeds
         way.pipe.scheduler = flow_scheduler(job.solver, job.flow_shift)
         shape = (call["width"], call["height"], job.num_frames, way.leading_frames)
         room = workspace.wan_denoise(call["width"], call["height"], job.num_frames)
-        with self._residency.stage("denoise", needs=(way.transformer, VAE), workspace=room):
-            latents = way.denoiser.run(way.pipe, {**call, **way.call}, seed, after_step, steps=way.steps, shape=shape)
+        underway = self._underway.denoising([request], leading_frames=way.leading_frames)
+        with underway, self._residency.stage("denoise", needs=(way.transformer, VAE), workspace=room):
+            latents = way.denoiser.run(
+                way.pipe,
+                {**call, **way.call},
+                seed,
+                after_step,
+                steps=way.steps,
+                shape=shape,
+                underway=self._underway,
+            )
         return latents[:, :, way.leading_frames :]
 
     def _decode(self, vae: DecodingVae, canvas: Canvas, latents: torch.Tensor, *, on_frames: OnFrames) -> Pixels:

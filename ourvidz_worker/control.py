@@ -49,10 +49,14 @@ MessageKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of a process, and the reason behind it where there is one."""
+    """The state of a process, and the reason behind it where there is one.
+
+    `beyond_help` says that only another process will do: a full disk is mended under this one, a lost lease is not.
+    """
 
     state: WorkerState
     reason: str | None = None
+    beyond_help: bool = False
 
     @property
     def ready(self) -> bool:
@@ -60,7 +64,8 @@ class Health:
 
     @property
     def live(self) -> bool:
-        return self.state is not WorkerState.FAILED
+        """False where a restart helps, and only there."""
+        return not self.beyond_help
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import structlog
 from ourvidz_worker.backend.queue.keys import new_owner
 from ourvidz_worker.cli.card import build_brokers
 from ourvidz_worker.cli.chosen import read_catalogue, read_models
-from ourvidz_worker.cli.probing import probe_port, probed
+from ourvidz_worker.cli.probing import limits_of, probe_port, probed
 from ourvidz_worker.cli.queueing import build_queue
 from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.config_files import ConfigFiles
@@ -32,7 +32,6 @@ from ourvidz_worker.supervisor.orchestrator import Orchestrator
 from ourvidz_worker.supervisor.placement import environment_of, misplaced
 from ourvidz_worker.supervisor.restarts import RestartPolicy
 from ourvidz_worker.supervisor.roster import Member
-from ourvidz_worker.supervisor.watch import Limits
 
 _STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grace period and the last delivery
 
@@ -148,7 +147,7 @@ def _child(
             limit=settings.restart_limit,
             healthy_after=settings.healthy_after,
         ),
-        limits=Limits(silence=settings.silence_limit, step=settings.step_limit, load=settings.load_limit),
+        limits=limits_of(settings),
         new_owner=new_owner,
         release=release,
         changed=orchestrator.changed,

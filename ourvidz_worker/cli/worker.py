@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from ourvidz_worker.backend.queue.keys import new_owner
-from ourvidz_worker.cli.probing import probed
+from ourvidz_worker.cli.probing import limits_of, probed
 from ourvidz_worker.cli.process import (
     complain,
     end_soon,
@@ -61,7 +61,9 @@ async def _serve(family: ModelFamily, settings: Settings, channel: ControlChanne
         complain("configuration_wrong", *error.problems)
         return ExitCode.CONFIGURATION
     obey_signals(built.worker.stop, channel)
-    beating = asyncio.create_task(beat(voice, silence_limit=settings.silence_limit))
+    background = [asyncio.create_task(beat(voice, silence_limit=settings.silence_limit))]
+    if channel is None:
+        background.append(asyncio.create_task(view.watch(limits_of(settings))))
     try:
         async with probed(family, settings, view):
             built.courier.resume()
@@ -69,5 +71,6 @@ async def _serve(family: ModelFamily, settings: Settings, channel: ControlChanne
             end_soon(code)
     finally:
         await built.close()
-        beating.cancel()
+        for task in background:
+            task.cancel()
     return code

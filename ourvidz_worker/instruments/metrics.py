@@ -94,6 +94,10 @@ CARD_USED_BYTES = _gauge("gpu_memory_used_bytes", "Memory of a card in use by al
 CARD_TOTAL_BYTES = _gauge("gpu_memory_total_bytes", "Memory that a card has", "device")
 GPU_GRANTED_BYTES = _gauge("gpu_granted_bytes", "Card memory that a worker may hold", "worker")
 
+GPU_INSTRUCTIONS = _counter(
+    "gpu_instructions_total", "What workers were told about the card: room granted, or to yield", "worker", "kind"
+)
+
 
 def show_state(gauge: Gauge, worker: str, state: Enum) -> None:
     """Set `gauge` to 1 for the state, and to 0 for every other one of its kind."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
 
 from ourvidz_worker.control import Health
+from ourvidz_worker.probes.exposition import Exposition
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -21,14 +22,17 @@ class Subject(Protocol):
     def as_json(self) -> Mapping[str, Any]:
         """What `/status` answers."""
 
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+
     def preview(self, job_id: str) -> bytes | None:
         """A small WEBP of the picture that is being drawn for a job, where there is one."""
 
 
 class ProbeServer:
-    """Serves from `start` to `stop`; `metrics` renders Prometheus' text format and names its media type."""
+    """Serves from `start` to `stop`."""
 
-    def __init__(self, subject: Subject, *, host: str, port: int, metrics: Callable[[], tuple[bytes, str]]) -> None:
+    def __init__(self, subject: Subject, *, host: str, port: int, metrics: Exposition) -> None:
         self._subject = subject
         self._host = host
         self._port = port

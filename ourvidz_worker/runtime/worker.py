@@ -109,7 +109,8 @@ class Worker:
         """
         if not await self._load():
             return  # stopped while nothing is held yet; the caller ends the process under the loading thread
-        self._say(WorkerState.READY)
+        if not self._stopping.is_set():
+            self._say(WorkerState.READY)
         keeping = asyncio.create_task(self._lease.keep())
         reaping = asyncio.create_task(self._reaper.reap_regularly())
         working = asyncio.create_task(self._work_and_drain())
@@ -257,7 +258,7 @@ class Worker:
         self._changed.set()
         if self._jobs:
             return
-        if not self._stopping.is_set():
+        if not self._stopping.is_set() and not self._full:
             self._say(WorkerState.READY)
         if self._idle:
             self._hurried.set()  # the next poll comes at once after a job (contract section 1)
@@ -309,6 +310,7 @@ class Worker:
     def _give_up(self, error: Exception) -> None:
         """Nothing that this process could do would be accepted: stop at once, and end with the reason."""
         self._fatal = self._fatal or error
+        self._say(WorkerState.FAILED, str(error))
         self._halt()
         self._handler.interrupt(Drained(str(error)))
 

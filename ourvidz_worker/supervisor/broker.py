@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from ourvidz_worker.control import Instruction, Message
+from ourvidz_worker.instruments import metrics
 from ourvidz_worker.supervisor.arbitration import PATIENCE_SECONDS, Arbitration, Sends
 
 GB = 1e9
@@ -38,11 +39,17 @@ class Broker:
         self._send(self._arbitration.heed(name, message, self._now))
 
     @property
+    def used(self) -> Mapping[str, int]:
+        """Bytes of the card that each process may hold, or holds, by its name."""
+        return self._arbitration.used
+
+    @property
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
     def _send(self, sends: Sends) -> None:
         for name, instruction in sends:
+            metrics.GPU_INSTRUCTIONS.labels(name, instruction.kind).inc()
             if instruction.components:
                 structlog.get_logger().info(
                     "card_shared",

@@ -18,6 +18,7 @@ from ourvidz_worker.control import (
     CONTROL_FD_VARIABLE,
     OWNER_VARIABLE,
     ExitCode,
+    Health,
     Instruction,
     Message,
     WorkerState,
@@ -25,8 +26,9 @@ from ourvidz_worker.control import (
     encode_instruction,
 )
 from ourvidz_worker.errors import WorkerError
+from ourvidz_worker.instruments import metrics
 from ourvidz_worker.supervisor.broker import Broker
-from ourvidz_worker.supervisor.exits import how_it_ended
+from ourvidz_worker.supervisor.exits import how_it_ended, kind_of_end
 from ourvidz_worker.supervisor.restarts import RestartPolicy
 from ourvidz_worker.supervisor.watch import Hang, Limits, Watch
 from ourvidz_worker.supervisor.worker_view import WorkerView
@@ -68,6 +70,11 @@ class Death:
     exit_code: int
     reason: str
     healthy_seconds: float = 0.0
+    hung: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "hang" if self.hung else kind_of_end(self.exit_code)
 
 
 class Child:
@@ -108,6 +115,25 @@ class Child:
     def stop(self) -> None:
         self._stopping.set()
 
+    def health(self) -> Health:
+        """As the worker says, unless its process is at its end or between two lives."""
+        problem = self.problem or self.view.problem
+        match self.state:
+            case ChildState.FATAL:
+                return Health(WorkerState.FAILED, problem, beyond_help=True)
+            case ChildState.BACKOFF:
+                return Health(WorkerState.FAILED, problem)
+            case ChildState.STOPPING | ChildState.STOPPED:
+                return Health(WorkerState.DRAINING, problem)
+        return Health(self.view.state, problem)
+
+    def measure(self) -> None:
+        """Bring the gauges about this worker up to date."""
+        name = self.spec.name
+        metrics.show_state(metrics.SUPERVISED_STATE, name, self.health().state)
+        metrics.show_state(metrics.PROCESS_STATE, name, self.state)
+        metrics.GPU_GRANTED_BYTES.labels(name).set(self._broker.used.get(name, 0))
+
     async def run(self) -> None:
         """Supervise until stopped or given up; the last state says which."""
         log = structlog.get_logger().bind(worker=self.spec.name)
@@ -117,6 +143,7 @@ class Child:
             await self._release_jobs(owner, death)
             if self._stopping.is_set():
                 break
+            metrics.EXITS.labels(self.spec.name, death.kind).inc()
             verdict = self._policy.ended(death.exit_code, healthy_seconds=death.healthy_seconds)
             if verdict.gives_up:
                 self._become(ChildState.FATAL, verdict.reason)
@@ -129,6 +156,7 @@ class Child:
             )
             await self._wait(verdict.delay)
             self.restarts += 1
+            metrics.RESTARTS.labels(self.spec.name).inc()
         self._become(ChildState.STOPPED)
         self.settled.set()
 
@@ -158,7 +186,7 @@ class Child:
         reason = how_it_ended(ending.result()) if ending.done() else await self._terminate(process, ending, hang)
         self.pid = None
         await self._hear_last_words(listening)
-        return Death(ending.result(), reason, healthy_seconds)
+        return Death(ending.result(), reason, healthy_seconds, hung=hang is not None)
 
     async def _start(self, owner: str) -> tuple[asyncio.subprocess.Process, socket.socket]:
         """The process and our end of its control line."""
@@ -259,6 +287,7 @@ class Child:
 
     def _heed(self, message: Message) -> None:
         self._watch.heard(message)
+        metrics.LAST_HEARD.labels(self.spec.name).set_to_current_time()
         if message.kind == "alive":
             return
         self.view.heard(message)
@@ -278,6 +307,7 @@ class Child:
             structlog.get_logger().warning("release_failed", worker=self.spec.name, problem=str(error))
             return
         if jobs:
+            metrics.RELEASED_JOBS.labels(self.spec.name).inc(jobs)
             structlog.get_logger().warning("jobs_released", worker=self.spec.name, jobs=jobs)
 
     def _become(self, state: ChildState, problem: str | None = None) -> None:

@@ -13,6 +13,14 @@ _MEANINGS = {
     ExitCode.FENCED: "a lost lease",
 }
 
+_KINDS = {
+    ExitCode.OK: "ok",
+    ExitCode.INTERNAL: "internal",
+    ExitCode.CONFIGURATION: "configuration",
+    ExitCode.POISONED_CONTEXT: "poisoned_context",
+    ExitCode.FENCED: "fenced",
+}
+
 
 def how_it_ended(exit_code: int) -> str:
     """The predicate of a sentence about the worker; `exit_code` is negative for a signal, as in `subprocess`."""
@@ -20,6 +28,11 @@ def how_it_ended(exit_code: int) -> str:
         return f"was killed by {_signal_name(-exit_code)}"
     meaning = _MEANINGS.get(exit_code)
     return f"ended with exit code {exit_code}" + (f": {meaning}" if meaning else "")
+
+
+def kind_of_end(exit_code: int) -> str:
+    """The same in one of few words."""
+    return "signal" if exit_code < 0 else _KINDS.get(exit_code, "other")
 
 
 def _signal_name(number: int) -> str:

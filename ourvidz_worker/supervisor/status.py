@@ -12,8 +12,9 @@ import structlog
 
 from ourvidz_worker import __version__
 from ourvidz_worker.control import Health, WorkerState
+from ourvidz_worker.instruments import metrics
 from ourvidz_worker.supervisor.child import Child
-from ourvidz_worker.supervisor.gpu import Card, gpu_memory, visible_cards
+from ourvidz_worker.supervisor.gpu import GB, Card, visible_cards
 
 _MOST_ABLE_FIRST = (
     WorkerState.BUSY,
@@ -70,10 +71,17 @@ class Status:
 
     def health(self) -> Health:
         """That of whichever worker is the most able."""
-        states = [Health(child.view.state, child.problem or child.view.problem) for child in self._children]
+        states = [child.health() for child in self._children]
         if not states:
             return Health(WorkerState.STARTING)
-        return min(states, key=lambda health: _MOST_ABLE_FIRST.index(health.state))
+        return min(states, key=lambda health: (health.beyond_help, _MOST_ABLE_FIRST.index(health.state)))
+
+    def measure(self) -> None:
+        for child in self._children:
+            child.measure()
+        for card in visible_cards():
+            metrics.CARD_USED_BYTES.labels(card.device).set(card.memory.used_gb * GB)
+            metrics.CARD_TOTAL_BYTES.labels(card.device).set(card.memory.total_gb * GB)
 
     def preview(self, job_id: str) -> bytes | None:
         """A small WEBP of what is being drawn for a job, where there is one."""

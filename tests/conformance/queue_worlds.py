@@ -7,9 +7,10 @@ import functools
 from collections.abc import Awaitable, Callable, Collection
 from typing import Literal, Protocol, Self
 
-from ourvidz_worker.backend.queue.keys import QueueKeys, cancel_key, lease_key
+from ourvidz_worker.backend.queue.keys import QueueKeys, lease_key
 from ourvidz_worker.backend.queue.redis_queue import RedisQueue
 from ourvidz_worker.backend.upstash.client import UpstashClient
+from ourvidz_worker.contract.cancellation import cancel_key
 from ourvidz_worker.ports import JobQueue
 from tests.conformance.rest_layer import TOKEN, RestLayer
 from tests.support.memory import MemoryQueue, MemoryRedis

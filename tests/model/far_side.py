@@ -13,7 +13,8 @@ from fakeredis import FakeRedis, FakeServer
 from redis.exceptions import ResponseError
 
 from ourvidz_worker.backend.queue import redis_queue
-from ourvidz_worker.backend.queue.keys import QueueKeys, cancel_key
+from ourvidz_worker.backend.queue.keys import QueueKeys
+from ourvidz_worker.contract.cancellation import cancel_key
 from ourvidz_worker.local.redis_commands import CommandFailed, describe
 from ourvidz_worker.local.redis_rest import _answer, _base64
 from tests.model.network import Call

@@ -41,11 +41,6 @@ def lease_key(owner: str) -> str:
     return f"worker:lease:{owner}"
 
 
-def cancel_key(job_id: str) -> str:
-    """Exists, with any value, when a job shall not be generated any further."""
-    return f"worker:cancel:{job_id}"
-
-
 def new_owner() -> str:
     """A name that no other process had or will have: the pod, and an id of this start of the process."""
     pod = os.environ.get("RUNPOD_POD_ID") or socket.gethostname()

@@ -17,8 +17,9 @@ import structlog
 
 from ourvidz_worker.backend.queue.commands import End, Redis
 from ourvidz_worker.backend.queue.holders import holders
-from ourvidz_worker.backend.queue.keys import QueueKeys, cancel_key, lease_key
+from ourvidz_worker.backend.queue.keys import QueueKeys, lease_key
 from ourvidz_worker.backend.queue.scripts import escaped, script, script_for_elements
+from ourvidz_worker.contract.cancellation import cancel_key
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES, REDELIVERY_PREFIX, open_delivery
 from ourvidz_worker.ports import Begun, Claim, Reaping, Renewal
 

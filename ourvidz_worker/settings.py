@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString, TypeVar
 from urllib.parse import urlsplit
@@ -493,10 +494,10 @@ def load_settings() -> Settings:
     return read_settings(Settings)
 
 
-def read_settings(kind: type[AnySettings]) -> AnySettings:
-    """As `load_settings`, for a process that needs these."""
+def read_settings(kind: type[AnySettings], given: Mapping[str, Any] | None = None) -> AnySettings:
+    """As `load_settings`, for a process that needs these; what is `given`, by variable, goes over the environment."""
     try:
-        return kind()
+        return kind(**(given or {}))
     except ValidationError as error:
         sentences = (_sentence(dict(problem)) for problem in error.errors())
         raise ConfigurationError([line for sentence in sentences for line in sentence.splitlines()]) from None

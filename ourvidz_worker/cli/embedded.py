@@ -1,12 +1,13 @@
-"""The embedded backend as commands run it: its `enhance-prompt` asks the language worker, if there is one."""
+"""The embedded backend as commands run it: `enhance-prompt` asks the language worker, and an operator sees all."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 from ourvidz_worker.backend.enhancer_client import EnhancerClient
+from ourvidz_worker.cli.operate.embedded_page import operated
 from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.settings import QwenSettings
 
@@ -20,17 +21,26 @@ def chosen_token(settings: QwenSettings) -> str | None:
 
 
 @asynccontextmanager
-async def serving(backend: EmbeddedBackend, *, enhancer_url: str | None, time_limit: float) -> AsyncIterator[None]:
+async def serving(
+    backend: EmbeddedBackend,
+    *,
+    enhancer_url: str | None,
+    time_limit: float,
+    pods: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+) -> AsyncIterator[None]:
     """Serve until the end of the block; raises as `EmbeddedBackend.start` does.
 
-    Where nobody listens at `enhancer_url`, or none is known, a template rewrites prompts.
+    Where nobody listens at `enhancer_url`, or none is known, a template rewrites prompts. The operator's page shows
+    these `pods`, whose environment has these `variables` besides the backend's.
     """
     client = enhancer_url and EnhancerClient(url=enhancer_url, token=backend.qwen_token, patient=False)
     if client:
         backend.enhance = partial(client.ask, time_limit=time_limit)
     try:
-        await backend.start()
-        yield
+        async with operated(backend, pods=pods, variables=variables or {}):
+            await backend.start()
+            yield
     finally:
         await backend.stop()
         if client:

@@ -35,7 +35,9 @@ async def _serve(arguments: argparse.Namespace) -> int:
         pods=settings.status_urls,
     )
     address = settings.enhancer_url or settings.qwen_address
-    async with serving(backend, enhancer_url=address, time_limit=settings.enhancement_limit):
+    async with serving(
+        backend, enhancer_url=address, time_limit=settings.enhancement_limit, pods=settings.status_urls
+    ):
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -51,4 +53,5 @@ def _tell(backend: EmbeddedBackend, address: str) -> None:
         print(f"export {name}={shlex.quote(value)}")
     print(f"# enhance-prompt asks the qwen worker at {address}, or a template while nobody listens there;")
     print("# OURVIDZ_WORKERS=sdxl,wan,qwen has the orchestrator start one")
+    print(f"# for an operator: {backend.url}/operator")
     print(f"# results: {backend.url}", flush=True)

@@ -15,6 +15,7 @@ from ourvidz_worker.cli.completion_parser import add_completion
 from ourvidz_worker.cli.daemons_parser import add_daemons
 from ourvidz_worker.cli.exit_codes import COMMON, INTERRUPTED, WORKER, meanings
 from ourvidz_worker.cli.models.parser import add_models
+from ourvidz_worker.cli.operate.parser import add_operate
 from ourvidz_worker.cli.queue.parser import add_queue
 from ourvidz_worker.cli.rehearsals_parser import add_rehearsals
 from ourvidz_worker.cli.submit.parser import add_submit
@@ -78,6 +79,7 @@ def build_parser() -> CommandParser:
     add_daemons(commands, FAMILIES)
     add_rehearsals(commands)
     add_submit(commands)
+    add_operate(commands)
     add_queue(commands)
     add_models(commands)
     doctor = command(

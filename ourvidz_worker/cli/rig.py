@@ -98,6 +98,7 @@ async def running_rig(
     """Start both, and stop both at the end. Raises `OSError` for a taken port, and `ConfigurationError`."""
     settings = read_settings(QwenSettings)
     probe_port = settings.probe_port or _free_port(settings.probe_host)
+    pods = [settings.probe_address(probe_port)]
     backend = EmbeddedBackend(
         data=data,
         catalogue=catalogue,
@@ -105,19 +106,25 @@ async def running_rig(
         redis_url=redis_url,
         callback_profile=profile,
         qwen_token=chosen_token(settings),
-        pods=[settings.probe_address(probe_port)],
+        pods=pods,
     )
-    async with serving(backend, enhancer_url=settings.enhancer_url, time_limit=settings.enhancement_limit):
+    variables = {"OURVIDZ_CALLBACK_PROFILE": profile, "OURVIDZ_SPOOL": str(data / "spool")}
+    async with serving(
+        backend,
+        enhancer_url=settings.enhancer_url,
+        time_limit=settings.enhancement_limit,
+        pods=pods,
+        variables=variables,
+    ):
         status_file = data / "status.json"
         status_file.unlink(missing_ok=True)
         process = await _start_orchestrator(
             {
                 **backend.environment(),
-                "OURVIDZ_CALLBACK_PROFILE": profile,
+                **variables,
                 "OURVIDZ_WORKERS": ",".join(workers),
                 "OURVIDZ_STATUS_FILE": str(status_file),
                 "OURVIDZ_PROBE_PORT": str(probe_port),
-                "OURVIDZ_SPOOL": str(data / "spool"),
             },
             log_file,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from ourvidz_worker.contract.callback import CallbackProfile
 from ourvidz_worker.contract.catalogue import Catalogue
@@ -44,8 +44,8 @@ class EmbeddedBackend:
 
     `data` keeps rows, objects and keys between starts; an in-process Redis starts empty each time, so give
     `redis_url` where the queue must outlive the process. `callback_secret` and `qwen_token` replace the data
-    folder's own. `enhance` may be set until the start; without it, a template rewrites prompts. `pods` are the
-    addresses at which those who work for this backend tell of their progress.
+    folder's own. `enhance` and `further_routes` may be set until the start; without the first, a template rewrites
+    prompts. `pods` are the addresses at which those who work for this backend tell of their progress.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class EmbeddedBackend:
         self._live = Live(self._pods, self._line)
         self._database.listen(self._live.rows_changed)
         self.enhance = enhance
+        self.further_routes: Sequence[BaseRoute] = ()
         self._server: LocalServer | None = None
 
     async def start(self) -> None:
@@ -210,6 +211,7 @@ class EmbeddedBackend:
                 Mount(PREFIX, redis),
                 *(Mount(path, routes=routes, middleware=[CROSS_ORIGIN]) for path, routes in mounted.items()),
                 *studio.routes(),
+                *self.further_routes,
                 *Page().routes(),
             ]
         )

@@ -24,9 +24,9 @@ class Refusal:
 
 
 class Guard:
-    """`token` is what a request carries as bearer; None where everybody on this machine may act.
+    """`token` is what a request carries as bearer; None where everybody who reaches this machine may act.
 
-    `hosts` are names besides those of this machine's loopback interface.
+    `hosts` are names besides `localhost`.
     """
 
     def __init__(self, token: str | None, *, hosts: Collection[str] = ()) -> None:
@@ -43,15 +43,15 @@ class Guard:
 
     def page(self, request: Request) -> Refusal | None:
         """Why not even the page, which says nothing, is for this request, or None."""
-        name = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if name in self._hosts or _is_loopback(name):
+        name = _name(request.headers.get("host", ""))
+        if name in self._hosts or name == "localhost" or _is_address(name):
             return None
-        return Refusal(421, "this page answers only under the address of this machine, like http://127.0.0.1")
+        return Refusal(421, "this page is not served under this name: open it by its address, like http://127.0.0.1")
 
     def _foreign(self, request: Request) -> Refusal | None:
         origin, host = request.headers.get("origin"), request.headers.get("host", "")
         site = request.headers.get("sec-fetch-site", "none")
-        if site not in _SAME_ORIGIN or (origin is not None and urlsplit(origin).netloc != host):
+        if site not in _SAME_ORIGIN or origin not in (None, f"http://{host}", f"https://{host}"):
             return Refusal(403, "another site may not act here: use the operator's own page")
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
@@ -67,10 +67,17 @@ class Guard:
         return Refusal(401, "open the address that `ourvidz-worker operator` printed: it carries the token")
 
 
-def _is_loopback(name: str) -> bool:
-    if name == "localhost":
-        return True
+def _name(host: str) -> str:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    """Names may be made to point here by others; a bare address cannot."""
+    try:
+        ipaddress.ip_address(name)
     except ValueError:
         return False
+    return True

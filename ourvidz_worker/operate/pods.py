@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +22,6 @@ class Pod:
     address: str
     status: Mapping[str, Any]
     problem: str | None = None
-
-
-def addresses(text: str) -> tuple[str, ...]:
-    """The pods that a comma separated setting names, each once."""
-    return tuple(dict.fromkeys(part.strip().rstrip("/") for part in text.split(",") if part.strip()))
 
 
 class Pods:
@@ -72,5 +68,6 @@ def _cause(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"nothing within {_SECONDS:g} s"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or type(error.os_error).__name__
+        number = error.os_error.errno  # the event loop puts a sentence of its own in place of the system's
+        return os.strerror(number).lower() if number and number > 0 else str(error.os_error)
     return type(error).__name__

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -56,6 +56,7 @@ PathOfHome = Annotated[Path, AfterValidator(_expanded)]
 """`~/models` also where no shell has seen it, as in an environment file."""
 
 _OBJECT_NAME = re.compile(r"\w+(\.\w+)*:\w+")
+_SHORTEST_SECRET = 6  # a tenant's number would be struck out of every line
 _HEADER_VALUE = re.compile(r"[ -~]+")
 _UNREPEATED = (
     "OURVIDZ_QWEN_TOKEN",
@@ -186,6 +187,13 @@ class QwenSettings(RosterSettings):
     probe_port: int | None = _ours("PROBE_PORT", None, ge=0, le=65535)
     previews: Literal["on", "off"] = _ours("PREVIEWS", "off")
 
+    otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otlp_traces_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    otlp_headers: SecretStr | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_HEADERS")
+    otlp_traces_headers: SecretStr | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+    otel_disabled: str = Field(default="false", validation_alias="OTEL_SDK_DISABLED")
+    otel_exporter: str = Field(default="otlp", validation_alias="OTEL_TRACES_EXPORTER")
+
     log_level: Literal["debug", "info", "warning", "error"] = _ours("LOG_LEVEL", "info")
     log_format: Literal["auto", "json", "console"] = _ours("LOG_FORMAT", "auto")
 
@@ -206,7 +214,7 @@ class QwenSettings(RosterSettings):
         """An IPv6 address also as URLs have it, in brackets."""
         return value.strip().removeprefix("[").removesuffix("]") if isinstance(value, str) else value
 
-    @field_validator("enhancer_url", "language_model_url")
+    @field_validator("enhancer_url", "language_model_url", "otlp_endpoint", "otlp_traces_endpoint")
     @classmethod
     def _check_address(cls, value: str | None) -> str | None:
         return value and _address(value)
@@ -226,7 +234,16 @@ class QwenSettings(RosterSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, so that logging can strike them out."""
-        return _values(self.qwen_token, self.language_model_key)
+        headers = (
+            part for held in (self.otlp_headers, self.otlp_traces_headers) if held for part in _header_secrets(held)
+        )
+        return (*_values(self.qwen_token, self.language_model_key), *headers)
+
+    @property
+    def traced(self) -> bool:
+        """Whether traces of jobs go to a collector."""
+        switched_off = self.otel_disabled.strip().lower() == "true" or self.otel_exporter.strip().lower() == "none"
+        return bool(self.otlp_endpoint or self.otlp_traces_endpoint) and not switched_off
 
     @property
     def own_language_model(self) -> bool:
@@ -552,6 +569,17 @@ def _needed(value: AnyValue, known: ValidationInfo, *, elsewhere: tuple[str, ...
 
 def _values(*held: SecretStr | None) -> tuple[str, ...]:
     return tuple(secret.get_secret_value() for secret in held if secret)
+
+
+def _header_secrets(held: SecretStr) -> Iterator[str]:
+    """What OpenTelemetry's `name=value,…` holds, as it stands there and as it is sent."""
+    text = held.get_secret_value()
+    yield text
+    for entry in text.split(","):
+        value = entry.partition("=")[2].strip()
+        for spelling in (value, unquote(value), unquote(value).rpartition(" ")[2]):
+            if len(spelling) >= _SHORTEST_SECRET:
+                yield spelling
 
 
 def _sentence(problem: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from ourvidz_worker.cli.process import (
     run_to_the_end,
 )
 from ourvidz_worker.cli.startup import start_daemon
+from ourvidz_worker.cli.tracing import traced
 from ourvidz_worker.cli.wiring import build_worker
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.control import OWNER_VARIABLE, Announcer, ExitCode, Message
@@ -65,7 +66,7 @@ async def _serve(family: ModelFamily, settings: Settings, channel: ControlChanne
     if channel is None:
         background.append(asyncio.create_task(view.watch(limits_of(settings))))
     try:
-        async with probed(family, settings, view):
+        async with probed(family, settings, view), traced(name_of(family), settings):
             built.courier.resume()
             code = await exit_code_of(built.worker.run())
             end_soon(code)

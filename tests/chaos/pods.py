@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from tests.support.commands import ROOT, clean_environment
 
 RESTART_SECONDS = 0.2
+ORCHESTRATOR = (sys.executable, "orchestrator.py")
 
 
 @dataclass(slots=True)
@@ -70,7 +71,9 @@ class LogFile:
 class Pod:
     """One machine: an orchestrator that is started again whenever it ends, a spool, and a log of everything."""
 
-    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, folder: Path, environment: Mapping[str, str], *, command: Sequence[str] = ORCHESTRATOR
+    ) -> None:
         self.name = name
         self.folder = folder
         self.processes: dict[int, Process] = {}
@@ -82,6 +85,7 @@ class Pod:
         self._ended_at: float | None = None
         self._latest: dict[str, str] = {}
         self._environment = environment
+        self._command = command
         self._orchestrator: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
         self.log.touch()
@@ -121,7 +125,7 @@ class Pod:
         }
         with self.log.open("ab") as log:
             self._orchestrator = subprocess.Popen(
-                [sys.executable, "orchestrator.py"],
+                self._command,
                 cwd=ROOT,
                 env=clean_environment(environment),
                 stdin=subprocess.DEVNULL,

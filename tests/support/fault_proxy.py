@@ -116,9 +116,10 @@ class FaultProxy:
     the nth exchange that a rule meets is hit depends on the seed alone, not on what else happens meanwhile.
     """
 
-    def __init__(self, upstream: str, *, seed: int = 0, port: int = 0) -> None:
+    def __init__(self, upstream: str, *, seed: int = 0, port: int = 0, host: str = "127.0.0.1") -> None:
         address = urlsplit(upstream)
         assert address.hostname
+        self._host = host
         self._upstream = (address.hostname, address.port or 80)
         self._seed = seed
         self._port = port
@@ -134,13 +135,13 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     async def start(self) -> None:
         """Take connections, on the port of the last time if there was one; a second call does nothing."""
         if self._server:
             return
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, limit=LONGEST_HEAD)
+        self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=LONGEST_HEAD)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def shut(self) -> None:

@@ -53,7 +53,11 @@ class Retry(WorkerError):
 
 
 class BackendUnavailable(Retry):
-    """The far side did not answer, or said that it is worth a retry."""
+    """The far side did not answer, or said that it is worth a retry; `retry_after` is how many seconds it asked for."""
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class QuotaExceeded(Retry):

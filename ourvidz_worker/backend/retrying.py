@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
-from ourvidz_worker.errors import WorkerError
+from ourvidz_worker.errors import BackendUnavailable, WorkerError
 from ourvidz_worker.instruments.exchanges import retried
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -16,6 +16,7 @@ Patience = Mapping[type[WorkerError], float]
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 15.0
+_LONGEST_PAUSE_ASKED_FOR = 60.0
 _LEAST_ATTEMPTS = 5
 
 
@@ -50,8 +51,17 @@ class _Schedule:
         return elapsed - self._first_seen.setdefault(kind, elapsed) >= self._patience[kind]
 
     def pause(self, state: RetryCallState) -> float:
-        return min(self._backoff(state), self._patience[self._kind(state)] / _LEAST_ATTEMPTS)
+        patience = self._patience[self._kind(state)]
+        failure = _failure(state)
+        asked = failure.retry_after if isinstance(failure, BackendUnavailable) else 0.0
+        return max(
+            min(self._backoff(state), patience / _LEAST_ATTEMPTS), min(asked, _LONGEST_PAUSE_ASKED_FOR, patience)
+        )
 
     def _kind(self, state: RetryCallState) -> type[WorkerError]:
-        failure = state.outcome.exception() if state.outcome else None
+        failure = _failure(state)
         return next(kind for kind in self._patience if isinstance(failure, kind))
+
+
+def _failure(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None

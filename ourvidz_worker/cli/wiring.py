@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from ourvidz_worker.backend.references.source import HttpReferenceSource
-from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
-from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
-from ourvidz_worker.backend.supabase.store import SupabaseStore
+from ourvidz_worker.backend.callback_patience import CallbackPatience
+from ourvidz_worker.cli.backends import build_references, build_reporter, build_rows, build_store
 from ourvidz_worker.cli.card import build_residency
 from ourvidz_worker.cli.chosen import read_catalogue, read_models
 from ourvidz_worker.cli.classifier import load_classifier
@@ -41,9 +39,6 @@ from ourvidz_worker.runtime.worker import Worker
 from ourvidz_worker.settings import Settings
 
 REMEMBERED_TEXTS = 64
-REFERENCE_PATIENCE = (
-    15.0  # seconds a job waits for a reference that cannot be reached, before the card is idle too long
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +73,11 @@ def build_courier(
     patience: CallbackPatience | None = None,
 ) -> Courier:
     """Nothing is sent, and nothing repeated, once the `lease` is lost."""
-    url, service_key = settings.supabase_url, settings.supabase_service_key.get_secret_value()
-    secret = settings.callback_secret
     sleep, guard = (asyncio.sleep, _nothing_to_lose) if lease is None else (lease.sleep, lease.check)
     return Courier(
-        SupabaseStore(url=url, service_key=service_key, buckets=catalogue.buckets, sleep=sleep),
-        CallbackReporter(
-            url=url,
-            service_key=service_key,
-            profile=settings.callback_profile,
-            secret=secret.get_secret_value() if secret else None,
-            patience=patience,
-            sleep=sleep,
-        ),
-        SupabaseJobRows(url=url, service_key=service_key),
+        build_store(settings, catalogue, sleep=sleep),
+        build_reporter(settings, patience=patience, sleep=sleep),
+        build_rows(settings),
         spool,
         guard=guard,
     )
@@ -152,7 +138,6 @@ def build_worker(
     """
     configuration = read_configuration(ConfigFiles(settings.config_dir))
     residency = build_residency(configuration.models, channel)
-    service_key = settings.supabase_service_key.get_secret_value()
     engines = engines or assemble(
         family,
         selection=settings.models,
@@ -178,12 +163,7 @@ def build_worker(
     lease = LeaseKeeper(queue, holdings, LeaseTimes(settings.lease))
     spool = Spool(settings.spool_dir, reserve_bytes=settings.spool_reserve * MIB)
     courier = build_courier(settings, configuration.catalogue, spool, lease=lease)
-    references = HttpReferenceSource(
-        url=settings.supabase_url,
-        service_key=service_key,
-        hosts=settings.reference_hosts,
-        retry_seconds=REFERENCE_PATIENCE,
-    )
+    references = build_references(settings)
     inspection = Inspection(
         _with_classifier(configuration.policy, settings.picture_classifier),
         adult_capable=adult_capable(family, settings, configuration.models),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ourvidz_worker.backend.supabase.callbacks import CallbackPatience
+from ourvidz_worker.backend.callback_patience import CallbackPatience
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.envelope import Delivery
 from ourvidz_worker.errors import ConfigurationError

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
+from ourvidz_worker.backend.callback_patience import CallbackPatience
+from ourvidz_worker.backend.supabase.callbacks import CallbackReporter
 from ourvidz_worker.contract.callback import Callback, CallbackProfile, ReportedAsset
 from ourvidz_worker.errors import (
     BackendRefused,

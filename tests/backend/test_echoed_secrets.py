@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ourvidz_worker.backend.callback_patience import CallbackPatience
 from ourvidz_worker.backend.health import check_callback, check_redis, check_storage
 from ourvidz_worker.backend.queue.redis_queue import RedisQueue
 from ourvidz_worker.backend.references.source import HttpReferenceSource
-from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
+from ourvidz_worker.backend.supabase.callbacks import CallbackReporter
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.supabase.store import LARGEST_SINGLE_REQUEST, SupabaseStore
 from ourvidz_worker.backend.upstash.client import UpstashClient

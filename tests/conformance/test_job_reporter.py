@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ourvidz_worker.backend.supabase.callbacks import CallbackPatience, CallbackReporter
+from ourvidz_worker.backend.callback_patience import CallbackPatience
+from ourvidz_worker.backend.supabase.callbacks import CallbackReporter
 from ourvidz_worker.contract.callback import PROFILES, Callback, CallbackProfile, ReportedAsset
 from ourvidz_worker.errors import BackendUnavailable, ConfigurationError, RowMissing, RowNotLinked
 from ourvidz_worker.ports import JobReporter

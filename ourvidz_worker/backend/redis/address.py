@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-
 _ENCODE = "in a password write % as %25, @ as %40, / as %2F, : as %3A, ? as %3F and # as %23"
 
 

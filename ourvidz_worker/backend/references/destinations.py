@@ -29,11 +29,12 @@ class Destination:
 class Destinations:
     """The project's own origin, and `https` on the listed hosts, where all their addresses are public.
 
-    The project's host may have any address: it is the operator who named it.
+    The project's host may have any address: it is the operator who named it. Without a project only the listed hosts
+    are left.
     """
 
-    def __init__(self, *, project: httpx.URL, hosts: Sequence[str], resolve: Resolver) -> None:
-        self._project = _canonical(project)
+    def __init__(self, *, project: httpx.URL | None, hosts: Sequence[str], resolve: Resolver) -> None:
+        self._project = project and _canonical(project)
         self._hosts = tuple(hosts)
         self._resolve = resolve
 
@@ -48,7 +49,7 @@ class Destinations:
 
     def is_project(self, url: httpx.URL) -> bool:
         """Whether a URL has the project's scheme, host and port."""
-        return _origin(url) == _origin(self._project)
+        return self._project is not None and _origin(url) == _origin(self._project)
 
     def _check(self, url: httpx.URL) -> None:
         if url.userinfo:
@@ -67,7 +68,7 @@ class Destinations:
             raise DestinationRefused(f"leads to port {url.port} of {host}; only the usual port of https is allowed")
 
     def _is_project_host(self, url: httpx.URL) -> bool:
-        return host_of(url) == host_of(self._project)
+        return self._project is not None and host_of(url) == host_of(self._project)
 
 
 def host_of(url: httpx.URL) -> str:

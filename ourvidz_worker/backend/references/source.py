@@ -20,6 +20,7 @@ from ourvidz_worker.backend.references.destinations import (
     shown_host,
 )
 from ourvidz_worker.backend.references.pictures import PictureUnusable, decode_picture
+from ourvidz_worker.backend.references.stored import StoredFiles, StoredFileUnusable
 from ourvidz_worker.backend.retrying import Sleep, retrying
 from ourvidz_worker.backend.trust import trusted
 from ourvidz_worker.contract.job import Reference
@@ -39,17 +40,20 @@ _HEADERS = {
 class HttpReferenceSource:
     """A `ReferenceSource`; `url` and `service_key` are the project's, for paths inside its buckets.
 
+    Where results go elsewhere, these paths are read from there (`stored`), and there may be no project (`url=None`).
+
     Full URLs lead to the project's own host or, with https, to one of `hosts` (`*.` entries as in
     `reference_hosts`) where all its addresses are public; redirects, too. The key goes to the project's own
     storage and nowhere else: full URLs carry what they need to be read.
     `total_seconds` bounds one download, `retry_seconds` the repeats after failures of the network.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a limit of each kind
         self,
         *,
-        url: str,
+        url: str | None,
         service_key: str,
+        stored: StoredFiles | None = None,
         hosts: Sequence[str] = (),
         max_bytes: int = 20 * _MIB,
         max_pixels: int = 40_000_000,
@@ -59,7 +63,8 @@ class HttpReferenceSource:
         resolver: Resolver = resolve,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._project = httpx.URL(url)
+        self._project = None if url is None else httpx.URL(url)
+        self._stored = stored
         self._service_key = service_key
         self._destinations = Destinations(project=self._project, hosts=hosts, resolve=resolver)
         self._max_bytes = max_bytes
@@ -95,7 +100,7 @@ class HttpReferenceSource:
     async def _download(self, reference: Reference) -> bytes:
         try:
             return await self._follow(reference)
-        except DestinationRefused as error:
+        except (DestinationRefused, StoredFileUnusable) as error:
             raise ReferenceUnusable(f"{reference.field} {error}") from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise ReferenceUnusable(f"{reference.field} leads to something that is no URL") from error
@@ -103,6 +108,8 @@ class HttpReferenceSource:
     async def _follow(self, reference: Reference) -> bytes:
         ends = asyncio.get_running_loop().time() + self._total_seconds
         in_bucket = "://" not in reference.source
+        if in_bucket and self._stored is not None:
+            return await self._read(self._stored, reference)
         url = self._bucket_url(reference.source) if in_bucket else httpx.URL(reference.source)
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self._credentials() if in_bucket and self._destinations.is_project(url) else {}
@@ -118,6 +125,13 @@ class HttpReferenceSource:
                 return found
             url = found
         raise ReferenceUnusable(f"{reference.field} redirects more than {_MAX_REDIRECTS} times")
+
+    async def _read(self, stored: StoredFiles, reference: Reference) -> bytes:
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                return await stored.read(reference.source, max_bytes=self._max_bytes)
+        except TimeoutError as error:
+            raise BackendUnavailable(f"{reference.field} could not be read from the store in time") from error
 
     async def _hop(self, reference: Reference, url: httpx.URL, headers: dict[str, str]) -> bytes | httpx.URL:
         """What lies at a URL: the content, or the next URL to go to."""
@@ -161,6 +175,7 @@ class HttpReferenceSource:
         return bytes(content)
 
     def _bucket_url(self, path: str) -> httpx.URL:
+        assert self._project is not None, "paths inside buckets are read from the project or from the store"
         return httpx.URL(f"{str(self._project).rstrip('/')}/storage/v1/object/{quote(path)}")
 
     def _credentials(self) -> dict[str, str]:

@@ -10,8 +10,8 @@ import httpx
 from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
 
+from ourvidz_worker.backend.fitting import check_fit
 from ourvidz_worker.contract.catalogue import Bucket
-from ourvidz_worker.errors import BackendRefused
 from ourvidz_worker.ports import Asset, BucketLimit
 
 _KNOWN_SECONDS = 600.0  # a bucket's owner may change its settings while workers run
@@ -34,17 +34,7 @@ class BucketLimits:
 
     async def check(self, bucket: str, asset: Asset) -> None:
         """Raises `BackendRefused` for a file that the bucket would refuse."""
-        limit = await self.of(bucket)
-        if not limit.holds(asset.bytes):
-            raise BackendRefused(
-                f"{asset.path.name} has {asset.bytes} bytes and bucket {bucket} takes {limit.limit_bytes}: "
-                "raise the bucket's file size limit, or ask for a smaller picture or a shorter video"
-            )
-        if not limit.allows(asset.media_type):
-            raise BackendRefused(
-                f"bucket {bucket} takes {', '.join(limit.media_types or ())} and not {asset.media_type}: "
-                "allow this media type in the bucket's settings"
-            )
+        check_fit(bucket, await self.of(bucket), asset, limits_in="the bucket's settings")
 
     def forget(self, bucket: str) -> None:
         """Something was refused, and the owner may mend that: the next file asks again."""

@@ -12,6 +12,7 @@ from storage3 import AsyncStorageClient
 from storage3.exceptions import StorageApiError
 
 from ourvidz_worker.backend.exchange import ExchangeTransport
+from ourvidz_worker.backend.fitting import check_whole
 from ourvidz_worker.backend.retrying import Sleep, retrying
 from ourvidz_worker.backend.supabase.bucket_limits import BucketLimits
 from ourvidz_worker.backend.supabase.resumable_upload import ResumableUpload
@@ -58,10 +59,7 @@ class SupabaseStore:
 
     async def put(self, bucket: str, key: str, asset: Asset) -> None:
         target = Target(bucket, key, self._service_key)
-        size = asset.path.stat().st_size
-        if size == 0 or size != asset.bytes:
-            # The store would take an empty file as a good one (contract section 4).
-            raise BackendRefused(f"{asset.path} has {size} bytes instead of {asset.bytes}; it is not uploaded")
+        check_whole(asset)
         try:
             await self._limits.check(bucket, asset)
             await self._send(target, asset)

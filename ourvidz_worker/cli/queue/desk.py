@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from ourvidz_worker.backend.queue.commands import Redis
 from ourvidz_worker.backend.queue.dead_letters import DeadLetters
-from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
+from ourvidz_worker.cli.backends import build_rows, open_redis
 from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.queue.output import Output
-from ourvidz_worker.cli.queueing import open_redis
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.errors import ConfigurationError
@@ -58,7 +57,7 @@ async def open_desk(settings: Settings, output: Output, *, queue: str | None = N
     if queue is not None and queue not in queues:
         raise UnknownQueue(f"there is no queue {queue}: use {' or '.join(queues)}")
     redis = open_redis(settings, timeout_seconds=_SECONDS)
-    rows = SupabaseJobRows(url=settings.supabase_url, service_key=settings.supabase_service_key.get_secret_value())
+    rows = build_rows(settings)
     try:
         yield Desk(
             settings, catalogue, redis, rows, Spool(settings.spool_dir), output, queues if queue is None else (queue,)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from ourvidz_worker.backend.supabase.callbacks import CallbackPatience
+from ourvidz_worker.backend.callback_patience import CallbackPatience
 from ourvidz_worker.cli.exit_codes import USAGE_EXIT
 from ourvidz_worker.cli.queue.dead import confirmed, drop_letters_of
 from ourvidz_worker.cli.queue.desk import Desk

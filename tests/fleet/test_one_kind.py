@@ -62,8 +62,9 @@ def _job() -> dict[str, Any]:
     return payload
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+def _files(spool: Path) -> list[Path]:
+    """What waits for its delivery; a report that is looked after again is none."""
+    return [path for path in (spool / "results").rglob("*") if path.is_file()]
 
 
 def _states(file: Path) -> set[str]:

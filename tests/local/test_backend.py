@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -93,78 +94,48 @@ class TestReplay:
             backend.run(backend.backend.submit(payload))
 
 
-class TestPage:
-    def test_jobs_with_signed_addresses(self, backend: RunningBackend, http: httpx.Client) -> None:
+class TestFiles:
+    """Of each job, as `EmbeddedBackend.job` gives them."""
+
+    def test_with_signed_addresses(self, backend: RunningBackend, http: httpx.Client) -> None:
         path = next(path for path in PAYLOADS if path.stem == "sdxl_image_fast")
         job_id = backend.run(backend.backend.submit(json.loads(path.read_text())))
         http.post("/storage/v1/object/sdxl_image_fast/user/a_0.png", content=b"picture", headers=PNG)
-        call = {
-            "job_id": job_id,
-            "status": "completed",
-            "assets": ["user/a_0.png"],
-            "metadata": {"generation_time": 3.5},
-        }
+        call = {"job_id": job_id, "status": "completed", "assets": ["user/a_0.png"]}
         http.post("/functions/v1/job-callback", json=call)
-        (job,) = httpx.get(f"{backend.url}/local/jobs").json()
-        assert (job["type"], job["status"], job["seconds"]) == ("sdxl_image_fast", "completed", 3.5)
-        assert job["prompt"] == "a lighthouse on a cliff at dawn, two gulls"
-        (asset,) = job["assets"]
+        (asset,) = assets(backend, job_id)
         assert (asset["bytes"], asset["media_type"]) == (7, "image/png")
         assert httpx.get(f"{backend.url}{asset['url']}").content == b"picture"
         assert backend.backend.file(asset["bucket"], asset["key"]).read_bytes() == b"picture"
 
-    def test_files_are_looked_for_in_the_payloads_bucket(self, backend: RunningBackend, http: httpx.Client) -> None:
+    def test_in_the_payloads_bucket(self, backend: RunningBackend, http: httpx.Client) -> None:
         """Section 3: the bucket is named like the job type unless the payload's `bucket` says otherwise."""
         job = {"id": "5f0c1de0-0000-4000-8000-000000000001", "type": "image_fast", "bucket": "workspace_assets"}
         job_id = backend.run(backend.backend.submit(job))
         http.post("/storage/v1/object/workspace_assets/a.png", content=b"x", headers=PNG)
         http.post("/functions/v1/job-callback", json={"job_id": job_id, "status": "completed", "assets": ["a.png"]})
-        assert httpx.get(f"{backend.url}/local/jobs").json()[0]["assets"][0]["bucket"] == "workspace_assets"
+        assert [asset["bucket"] for asset in assets(backend, job_id)] == ["workspace_assets"]
 
-    def test_a_file_is_shown_with_its_thumbnail_if_there_is_one(
-        self, backend: RunningBackend, http: httpx.Client
-    ) -> None:
-        payload = json.loads(PAYLOADS[0].read_text())
-        job_id = backend.run(backend.backend.submit(payload))
-        for name, media_type in (("a.png", "image/png"), ("b.png", "image/png"), ("b.thumb.webp", "image/webp")):
-            http.post(
-                f"/storage/v1/object/{payload['type']}/{name}",
-                content=name.encode(),
-                headers={"Content-Type": media_type},
-            )
-        call = {"job_id": job_id, "status": "completed", "assets": ["a.png", "b.png"]}
-        http.post("/functions/v1/job-callback", json=call)
-        plain, shown = httpx.get(f"{backend.url}/local/jobs").json()[0]["assets"]
-        assert plain["thumbnail"] is None
-        assert httpx.get(f"{backend.url}{shown['thumbnail']}").content == b"b.thumb.webp"
-
-    def test_assets_that_were_never_uploaded_are_not_shown(self, backend: RunningBackend, http: httpx.Client) -> None:
+    def test_only_those_that_were_uploaded(self, backend: RunningBackend, http: httpx.Client) -> None:
         job_id = backend.run(backend.backend.submit(json.loads(PAYLOADS[0].read_text())))
         http.post("/functions/v1/job-callback", json={"job_id": job_id, "status": "completed", "assets": ["ghost.png"]})
-        assert httpx.get(f"{backend.url}/local/jobs").json()[0]["assets"] == []
+        assert assets(backend, job_id) == []
 
-    def test_events_tell_of_changes_and_end_with_the_server(self, tmp_path: Path) -> None:
-        with (
-            RunningBackend(tmp_path) as running,
-            httpx.stream("GET", f"{running.url}/local/events", timeout=60) as events,
-        ):
-            lines = (line for line in events.iter_lines() if line.startswith("event:"))
-            assert next(lines) == "event: jobs"
-            running.run(running.backend.submit(json.loads(PAYLOADS[0].read_text())))
-            assert next(lines) == "event: jobs"
-            running.run(running.backend.stop())
-            assert all(line == "event: jobs" for line in lines)
 
+def assets(backend: RunningBackend, job_id: str) -> list[dict[str, Any]]:
+    job = backend.backend.job(job_id)
+    assert job is not None
+    found: list[dict[str, Any]] = job["assets"]
+    return found
+
+
+class TestPage:
     def test_the_page_needs_nothing_from_elsewhere(self, backend: RunningBackend) -> None:
         page = httpx.get(backend.url)
-        assert "development backend" in page.text
-        assert page.headers["content-security-policy"] == "default-src 'self'"
-        addresses = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-        assert len(addresses) == 3
-        for address in addresses:
-            assert address.startswith("/static/")
-            assert httpx.get(f"{backend.url}{address}").status_code == 200
-
-    def test_other_sites_do_not_read_the_jobs(self, backend: RunningBackend) -> None:
-        answer = httpx.get(f"{backend.url}/local/jobs", headers={"Origin": "https://elsewhere.example"})
-        assert "access-control-allow-origin" not in answer.headers
+        assert "default-src 'self'" in page.headers["content-security-policy"]
+        files = {address.partition("#")[0] for address in re.findall(r'(?:src|href)="([^"]+)"', page.text)}
+        files -= {"", "/", "/operator"}
+        assert len(files) >= 5
+        for file in files:
+            assert file.startswith("/static/")
+            assert httpx.get(f"{backend.url}{file}").status_code == 200

@@ -27,7 +27,7 @@ def run() -> int:
     """Serve until the SDK ends, with the SDK's own arguments; `--help` shows them."""
     try:
         settings = start_daemon("serverless", ServerlessSettings)
-        runner = Runner(_only_family(settings), settings)
+        runner = Runner(only_family(settings), settings)
     except ConfigurationError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return ExitCode.CONFIGURATION
@@ -44,7 +44,8 @@ def run() -> int:
     os._exit(code)
 
 
-def _only_family(settings: ServerlessSettings) -> ModelFamily:
+def only_family(settings: ServerlessSettings) -> ModelFamily:
+    """Which worker the endpoint runs; raises `ConfigurationError` where it is not one."""
     families = [name for name in settings.workers if name != "qwen"]
     if len(families) != 1:
         named = ",".join(settings.workers)

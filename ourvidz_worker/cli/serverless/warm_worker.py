@@ -131,7 +131,7 @@ class WarmWorker:
             async with asyncio.timeout(LAST_REPORT_SECONDS):
                 await self._built.courier.report(callback)
         except (WorkerError, Fenced, TimeoutError) as error:
-            structlog.get_logger().warning("last_report_failed", job_id=started.job_id, problem=str(error))
+            structlog.get_logger().warning("last_report_failed", job_id=started.job_id, problem=str(error) or "it took too long")
 
     def _keep(self, callback: Callback) -> None:
         self._report = callback

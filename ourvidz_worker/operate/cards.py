@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ourvidz_worker.operate.reading import entries, number, table, text
+from ourvidz_worker.operate.workers import device_of
 
 
 def card_facts(status: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -15,7 +16,7 @@ def card_facts(status: Mapping[str, Any]) -> list[dict[str, Any]]:
     held: dict[str, list[dict[str, Any]]] = {device: [] for device in known}
     for name, worker in table(status, "workers").items():
         if isinstance(worker, dict):
-            device = text(worker, "device") or first or "cuda:0"
+            device = device_of(worker) or first or "cuda:0"
             held.setdefault(device, []).extend(_holdings(name, worker))
     return [_card(device, known.get(device, {}), holders) for device, holders in held.items() if holders or known]
 

@@ -8,6 +8,7 @@ from typing import Any
 from ourvidz_worker.operate.reading import count, entries, number, table, text
 
 AT_WORK = ("READY", "BUSY")
+_ANY_DEVICE = "auto"
 _GIVEN_UP = "FATAL"
 _FAILED = "FAILED"
 
@@ -17,7 +18,7 @@ def worker_facts(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "kind": text(told, "kind") or kind_of(name),
-        "device": text(told, "device"),
+        "device": device_of(told),
         "state": text(told, "state") or "STARTING",
         "process": text(told, "process"),
         "reason": text(told, "problem"),
@@ -34,6 +35,12 @@ def worker_facts(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
 def kind_of(name: str) -> str:
     """Further workers of a kind carry a number: `sdxl-2`."""
     return name.partition("-")[0]
+
+
+def device_of(told: Mapping[str, Any]) -> str | None:
+    """Where a worker was not given a device, it takes the first."""
+    device = text(told, "device")
+    return None if device == _ANY_DEVICE else device
 
 
 def takes_jobs(worker: Mapping[str, Any]) -> bool:

@@ -130,7 +130,7 @@ def _card(card: Facts, plain: Plain) -> RenderableType:
 
 
 def _letter(letter: Facts, plain: Plain) -> tuple[str, str, str]:
-    what = f"{plain(letter['job_type'])} {plain(letter['job_id'])}"
+    what = f"{plain(letter['job_type'] or 'no job that could run')}, job {plain(letter['job_id'])}"
     return letter["id"], what, f"{plain(letter['reason'])} ({_ago(letter['died_at'])})"
 
 

@@ -12,4 +12,5 @@ export function showVerdict({ well, needs }) {
   keep(find("ul", verdict), needs, (need) => need, () => make("li"), (line, need) => say(line, capital(need)));
 }
 
-export const capital = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
+/** A sentence begins large, unless its first word is a name such as `metadata.seed`. */
+export const capital = (text) => (/^\p{Ll}\p{L}*([ ,]|$)/u.test(text ?? "") ? text[0].toUpperCase() + text.slice(1) : (text ?? ""));

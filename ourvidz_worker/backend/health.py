@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import httpx
 
 from ourvidz_worker.backend.loopback import is_loopback
-from ourvidz_worker.backend.upstash.client import UpstashClient
+from ourvidz_worker.backend.objects.places import Place
+from ourvidz_worker.backend.objects.store import Objects
+from ourvidz_worker.backend.queue.commands import Redis
 from ourvidz_worker.contract.catalogue import MIB, Bucket
 from ourvidz_worker.errors import WorkerError
 
@@ -25,13 +27,11 @@ class Finding:
     cure: str = ""
 
 
-async def check_redis(*, url: str, token: str, queues: tuple[str, ...]) -> list[Finding]:
-    """Whether Redis answers with this token, and how many jobs wait in each queue."""
-    redis = UpstashClient(url=url, token=token, timeout_seconds=_SECONDS)
+async def check_queue(redis: Redis, *, queues: tuple[str, ...], cure: str) -> list[Finding]:
+    """Whether any Redis answers, and how many jobs wait in each queue; closes the client."""
     try:
         lengths = {queue: await redis.llen(queue) for queue in queues}
     except WorkerError as error:
-        cure = "check UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN"
         return [Finding(ok=False, sentence=str(error), cure=cure)]
     finally:
         await redis.close()
@@ -52,6 +52,33 @@ async def check_storage(*, url: str, service_key: str, buckets: Mapping[str, Buc
         sentence = f"storage does not list its buckets (HTTP {answer.status_code})"
         return [Finding(ok=False, sentence=sentence, cure="check SUPABASE_URL and SUPABASE_SERVICE_KEY")]
     return [_bucket_finding(bucket, limits) for bucket in buckets.values()]
+
+
+async def check_store(objects: Objects, place: Place) -> Finding:
+    """Whether a folder or an S3 bucket takes a file: writes a small one, removes it, and closes `objects`."""
+    try:
+        await objects.check()
+    except WorkerError as error:
+        sentence, _, cure = str(error).rpartition(": ")
+        return Finding(ok=False, sentence=sentence or cure, cure=cure if sentence else "check OURVIDZ_STORE_URL")
+    finally:
+        await objects.close()
+    return Finding(ok=True, sentence=f"{place} takes files")
+
+
+async def check_report(url: str) -> Finding:
+    """Whether anything answers where reports go to; a preflight request changes nothing, and may be refused there."""
+    try:
+        client = httpx.AsyncClient(timeout=_SECONDS, trust_env=not is_loopback(url))
+        async with asyncio.timeout(_SECONDS), client as http:
+            answer = await http.options(url)
+    except (TimeoutError, httpx.HTTPError) as error:
+        sentence = f"the receiver of reports does not answer ({type(error).__name__})"
+        return Finding(ok=False, sentence=sentence, cure="check the network and OURVIDZ_REPORT_URL")
+    if answer.is_redirect or answer.status_code >= 500:
+        sentence = f"the receiver of reports answers HTTP {answer.status_code}"
+        return Finding(ok=False, sentence=sentence, cure="set OURVIDZ_REPORT_URL to what takes the reports itself")
+    return Finding(ok=True, sentence="the receiver of reports answers")
 
 
 async def check_callback(*, url: str, service_key: str) -> Finding:

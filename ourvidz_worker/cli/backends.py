@@ -6,8 +6,10 @@ A library that only one of them needs is imported with it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from ourvidz_worker.backend.callback_patience import CallbackPatience
+from ourvidz_worker.backend.health import Finding, check_callback, check_queue, check_report, check_storage, check_store
 from ourvidz_worker.backend.objects.folder import FolderObjects
 from ourvidz_worker.backend.objects.places import Folder, Place, S3Bucket
 from ourvidz_worker.backend.objects.store import Objects, ObjectStore
@@ -20,7 +22,7 @@ from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.backend.webhook.no_rows import NoRows
 from ourvidz_worker.backend.webhook.reporter import WebhookReporter
-from ourvidz_worker.contract.catalogue import Catalogue
+from ourvidz_worker.contract.catalogue import Bucket, Catalogue
 from ourvidz_worker.ports import AssetStore, JobReporter, JobRows, ReferenceSource
 from ourvidz_worker.settings import BackendSettings, Settings
 
@@ -105,3 +107,33 @@ def open_objects(place: Place, settings: BackendSettings) -> Objects:
             )
             access = S3Access(settings.aws_region, settings.aws_endpoint_url, key_id, secret_key, session_token)
             return S3Objects(place, access)
+
+
+async def backend_findings(
+    settings: Settings, *, queues: tuple[str, ...], buckets: Mapping[str, Bucket]
+) -> list[tuple[str, Finding]]:
+    """A look at each adapter that these settings choose, with the area of the worker that it is about."""
+    redis, storage, callback = await asyncio.gather(
+        _queue_findings(settings, queues), _store_findings(settings, buckets), _report_finding(settings)
+    )
+    return [*(("redis", finding) for finding in redis), *(("storage", finding) for finding in storage), callback]
+
+
+async def _queue_findings(settings: BackendSettings, queues: tuple[str, ...]) -> list[Finding]:
+    ours = "check UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN"
+    cure = ours if settings.queue_url is None else "check OURVIDZ_QUEUE_URL"
+    return await check_queue(open_redis(settings), queues=queues, cure=cure)
+
+
+async def _store_findings(settings: BackendSettings, buckets: Mapping[str, Bucket]) -> list[Finding]:
+    if settings.store is not None:
+        return [await check_store(open_objects(settings.store, settings), settings.store)]
+    service_key = settings.supabase_service_key.get_secret_value()
+    return await check_storage(url=settings.supabase_url, service_key=service_key, buckets=buckets)
+
+
+async def _report_finding(settings: BackendSettings) -> tuple[str, Finding]:
+    if settings.report_url is not None:
+        return "reports", await check_report(settings.report_url)
+    service_key = settings.supabase_service_key.get_secret_value()
+    return "callback", await check_callback(url=settings.supabase_url, service_key=service_key)

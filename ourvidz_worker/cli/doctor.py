@@ -19,7 +19,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ourvidz_worker import __version__
-from ourvidz_worker.backend.health import Finding, check_callback, check_redis, check_storage
+from ourvidz_worker.backend.health import Finding
+from ourvidz_worker.cli.backends import backend_findings
 from ourvidz_worker.cli.chosen import chosen_files
 from ourvidz_worker.cli.classifier import load_classifier
 from ourvidz_worker.cli.language_check import language_findings
@@ -186,26 +187,13 @@ async def _language(settings: QwenSettings) -> list[Diagnosis]:
 
 
 async def _backend(settings: Settings, configuration: Configuration) -> list[Diagnosis]:
-    url, service_key = settings.supabase_url, settings.supabase_service_key.get_secret_value()
     types = [job_type for job_type in configuration.catalogue.values() if job_type.model_family in settings.workers]
-    redis, storage, callback = await asyncio.gather(
-        check_redis(
-            url=settings.redis_rest_url,
-            token=settings.redis_rest_token.get_secret_value(),
-            queues=tuple(sorted({job_type.queue for job_type in types})),
-        ),
-        check_storage(
-            url=url,
-            service_key=service_key,
-            buckets={job_type.bucket: configuration.catalogue.buckets[job_type.bucket] for job_type in types},
-        ),
-        check_callback(url=url, service_key=service_key),
+    findings = await backend_findings(
+        settings,
+        queues=tuple(sorted({job_type.queue for job_type in types})),
+        buckets={job_type.bucket: configuration.catalogue.buckets[job_type.bucket] for job_type in types},
     )
-    return [
-        *(Diagnosis("redis", finding) for finding in redis),
-        *(Diagnosis("storage", finding) for finding in storage),
-        Diagnosis("callback", callback),
-    ]
+    return [Diagnosis(area, finding) for area, finding in findings]
 
 
 def _as_json(item: Diagnosis) -> dict[str, object]:

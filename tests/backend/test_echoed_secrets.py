@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ourvidz_worker.backend.callback_patience import CallbackPatience
-from ourvidz_worker.backend.health import check_callback, check_redis, check_storage
+from ourvidz_worker.backend.health import check_callback, check_queue, check_storage
 from ourvidz_worker.backend.queue.redis_queue import RedisQueue
 from ourvidz_worker.backend.references.source import HttpReferenceSource
 from ourvidz_worker.backend.supabase.callbacks import CallbackReporter
@@ -99,8 +99,9 @@ async def fetch_signed(url: str, folder: Path) -> None:
 
 
 async def look_at_health(url: str, _folder: Path) -> None:
+    redis = UpstashClient(url=url, token=REDIS_TOKEN, timeout_seconds=10)
     found = [
-        *await check_redis(url=url, token=REDIS_TOKEN, queues=("sdxl_queue",)),
+        *await check_queue(redis, queues=("sdxl_queue",), cure=""),
         *await check_storage(url=url, service_key=SERVICE_KEY, buckets={"image_fast": BUCKET}),
         await check_callback(url=url, service_key=SERVICE_KEY),
     ]

@@ -9,19 +9,25 @@ import httpx
 import pytest
 import respx
 
-from ourvidz_worker.backend.health import check_callback, check_qwen, check_redis, check_storage
+from ourvidz_worker.backend.health import Finding, check_callback, check_queue, check_qwen, check_storage
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.catalogue import MIB, Bucket
 from tests.support.scripted_rest import HANG_UP, Scripted, ScriptedRest
 
 URL = "https://project.example"
 KEY = "a-very-secret-key"
+CURE = "check UPSTASH_REDIS_REST_URL"
 BUCKETS = {name: Bucket(name, 5 * MIB, ("image/png",)) for name in ("good", "free", "small", "absent")}
+
+
+async def looked_at(url: str, *queues: str) -> list[Finding]:
+    return await check_queue(UpstashClient(url=url, token=KEY, timeout_seconds=10), queues=queues, cure=CURE)
 
 
 def test_redis_tells_how_many_jobs_wait() -> None:
     with ScriptedRest() as redis:
         redis.results([3, 0])
-        [finding] = asyncio.run(check_redis(url=redis.url, token=KEY, queues=("sdxl_queue", "wan_queue")))
+        [finding] = asyncio.run(looked_at(redis.url, "sdxl_queue", "wan_queue"))
     assert finding.ok
     assert "3 in sdxl_queue, 0 in wan_queue" in finding.sentence
 
@@ -37,10 +43,10 @@ def test_redis_tells_how_many_jobs_wait() -> None:
 def test_redis_that_does_not_work_is_a_finding_with_a_cure(answer: Scripted, says: str) -> None:
     with ScriptedRest() as redis:
         redis.answer(answer)
-        [finding] = asyncio.run(check_redis(url=redis.url, token=KEY, queues=("sdxl_queue",)))
+        [finding] = asyncio.run(looked_at(redis.url, "sdxl_queue"))
     assert not finding.ok
     assert says in finding.sentence
-    assert "UPSTASH_REDIS_REST_URL" in finding.cure
+    assert finding.cure == CURE
     assert KEY not in f"{finding}"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from ourvidz_worker.backend.references.stored import missing, too_large
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkerError
 from ourvidz_worker.ports import Asset
-from ourvidz_worker.runtime.durable import flush
+from ourvidz_worker.runtime.durable import flush, probe
 
 _FOR_A_PERSON = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
@@ -42,6 +42,12 @@ class FolderObjects:
         except OSError as error:
             raise BackendUnavailable(f"the store's folder could not be read ({error.strerror})") from error
 
+    async def check(self) -> None:
+        try:
+            await asyncio.to_thread(self._probe)
+        except OSError as error:
+            raise self._problem("files", error) from error
+
     async def close(self) -> None:
         """There is nothing to close."""
 
@@ -53,11 +59,18 @@ class FolderObjects:
             raise BackendRefused(f"{name!r} leads out of the store's folder")
         return path
 
-    def _write(self, name: str, source: Path) -> None:
+    def _check_root(self) -> None:
         if not self._root.is_dir():
             raise ConfigurationError(
                 f"the store's folder {self._root} does not exist: create it, or mount the volume that it belongs to"
             )
+
+    def _probe(self) -> None:
+        self._check_root()
+        probe(self._root)
+
+    def _write(self, name: str, source: Path) -> None:
+        self._check_root()
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit, urlunsplit
@@ -94,6 +96,15 @@ class S3Objects:
             raise missing() from error
         except BaseError as error:
             raise self._problem(name, str(error)) from error
+
+    async def check(self) -> None:
+        name = f"doctor-{secrets.token_hex(4)}"
+        try:
+            await obstore.put_async(self._store, name, b"A worker of this bucket was looked at.")
+        except (BaseError, OSError) as error:
+            raise self._problem(name, str(error)) from error
+        with contextlib.suppress(BaseError, OSError):  # a worker need not be allowed to remove anything
+            await obstore.delete_async(self._store, name)
 
     async def close(self) -> None:
         """The library closes its connections by itself."""

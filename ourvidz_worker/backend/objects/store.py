@@ -32,6 +32,9 @@ class Objects(Protocol):
         `ConfigurationError`.
         """
 
+    async def check(self) -> None:
+        """Write a small object and remove it again; raises as `put`."""
+
     async def close(self) -> None: ...
 
 

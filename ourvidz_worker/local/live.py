@@ -107,7 +107,10 @@ class Live:
         queued: dict[str, int] = {}
         with suppress(CommandFailed, RedisUnreachable):
             queued = await self._line.positions()
-        progress = {"running": self._pods.running, "queued": queued, "workers": self._pods.workers}
+        running = self._pods.running
+        for job in running:  # claimed between the two looks
+            queued.pop(job["id"], None)
+        progress = {"running": running, "queued": queued, "workers": self._pods.workers}
         if progress != self._progress:
             self._progress = progress
             self._stirred.announce()

@@ -50,7 +50,9 @@ def test_the_page_stays_until_ctrl_c() -> None:
         )
         address = next(line for line in demo.lines if line.startswith("results: ")).split()[1]
         assert "<html" in looks_at(address).text
-        jobs = looks_at(f"{address}/local/jobs").json()
+        session = httpx.post(f"{address}/local/session", timeout=COMMAND_SECONDS).json()
+        bearer = {"Authorization": f"Bearer {session['access_token']}"}
+        jobs = httpx.get(f"{address}/local/jobs", headers=bearer, timeout=COMMAND_SECONDS).json()["jobs"]
         assert {job["status"] for job in jobs} == {"completed"}
         for job in jobs:
             assert looks_at(address + job["assets"][0]["url"]).status_code == 200

@@ -227,11 +227,12 @@ class TestRefusals:
 class TestDisplays:
     def test_the_page_gets_it_as_json_alone(self, scene: Scene) -> None:
         assert MARK not in httpx.get(scene.running.url).text
-        answer = httpx.get(f"{scene.running.url}/local/jobs")
+        answer = httpx.get(f"{scene.running.url}/local/jobs", headers=scene.running.service_headers())
+        jobs = answer.json()["jobs"]
         assert answer.headers["content-type"] == "application/json"
-        shown = {job["id"]: job["prompt"] for job in answer.json()}
+        shown = {job["id"]: job["prompt"] for job in jobs}
         assert {job_id: shown[job_id] for job_id in scene.texts} == scene.texts
-        assert {job["status"] for job in answer.json()} == {"completed", "failed"}
+        assert {job["status"] for job in jobs} == {"completed", "failed"}
 
     @pytest.mark.usefixtures("own_logging")
     @pytest.mark.parametrize("words", ["status", "dead list", "dead list --json", "parked list"])

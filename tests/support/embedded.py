@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -34,6 +34,7 @@ class RunningBackend:
         callback_secret: str | None = None,
         enhance: Enhance | None = None,
         port: int = 0,
+        pods: Sequence[str] = (),
     ) -> None:
         self.backend = EmbeddedBackend(
             data=data,
@@ -43,6 +44,7 @@ class RunningBackend:
             enhance=enhance,
             callback_profile=callback_profile,
             callback_secret=callback_secret,
+            pods=pods,
         )
         self._loop = LoopThread("embedded-backend")
 

@@ -19,9 +19,9 @@ def redis_command(name: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        metrics.REDIS_COMMANDS.labels(name, outcome_of(error)).inc()
+        metrics.series(metrics.REDIS_COMMANDS, name, outcome_of(error)).inc()
         raise
-    metrics.REDIS_COMMANDS.labels(name, OK).inc()
+    metrics.series(metrics.REDIS_COMMANDS, name, OK).inc()
 
 
 @contextmanager
@@ -30,12 +30,12 @@ def claim(queue: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        metrics.CLAIMS.labels(queue, outcome_of(error)).inc()
+        metrics.series(metrics.CLAIMS, queue, outcome_of(error)).inc()
         raise
 
 
 def claimed(queue: str, *, job: bool) -> None:
-    metrics.CLAIMS.labels(queue, "job" if job else "empty").inc()
+    metrics.series(metrics.CLAIMS, queue, "job" if job else "empty").inc()
 
 
 @contextmanager
@@ -44,10 +44,10 @@ def upload(media_type: str, size: int) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        metrics.UPLOADS.labels(media_type, outcome_of(error)).inc()
+        metrics.series(metrics.UPLOADS, media_type, outcome_of(error)).inc()
         raise
-    metrics.UPLOADS.labels(media_type, OK).inc()
-    metrics.UPLOADED_BYTES.labels(media_type).inc(size)
+    metrics.series(metrics.UPLOADS, media_type, OK).inc()
+    metrics.series(metrics.UPLOADED_BYTES, media_type).inc(size)
 
 
 @contextmanager
@@ -57,14 +57,14 @@ def callback(status: str) -> Iterator[None]:
         with stage("callback", outcome=status):
             yield
     except BaseException as error:
-        metrics.CALLBACKS.labels(status, outcome_of(error)).inc()
+        metrics.series(metrics.CALLBACKS, status, outcome_of(error)).inc()
         raise
-    metrics.CALLBACKS.labels(status, OK).inc()
+    metrics.series(metrics.CALLBACKS, status, OK).inc()
 
 
 def retried(operation: str) -> None:
     """What failed in a way that is worth it is about to be tried again."""
-    metrics.RETRIES.labels(operation).inc()
+    metrics.series(metrics.RETRIES, operation).inc()
 
 
 def outcome_of(error: BaseException) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
+from typing import Any, overload
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nothing here reads
 REGISTRY = CollectorRegistry(auto_describe=True)
 
 OTHER = "other"
@@ -97,6 +100,18 @@ GPU_GRANTED_BYTES = _gauge("gpu_granted_bytes", "Card memory that a worker may h
 GPU_INSTRUCTIONS = _counter(
     "gpu_instructions_total", "What workers were told about the card: room granted, or to yield", "worker", "kind"
 )
+
+
+@overload
+def series(metric: Counter, *labels: str) -> Counter: ...
+@overload
+def series(metric: Gauge, *labels: str) -> Gauge: ...
+@overload
+def series(metric: Histogram, *labels: str) -> Histogram: ...
+@lru_cache(maxsize=4096)
+def series(metric: Any, *labels: str) -> Any:
+    """The one of these labels; `metric.labels` alone would be most of what counting costs."""
+    return metric.labels(*labels)
 
 
 def show_state(gauge: Gauge, worker: str, state: Enum) -> None:

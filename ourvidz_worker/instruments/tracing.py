@@ -8,11 +8,10 @@ sentences of errors, which may repeat such things, are not in it: the log has th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from typing import Protocol, TypedDict, Unpack
+from typing import Protocol, TypedDict
 
 import structlog
 
@@ -117,24 +116,30 @@ def end_job(error: BaseException | None = None) -> None:
     span.end(time.time())
 
 
-@contextmanager
-def span(name: str, **attributes: Unpack[Attributes]) -> Iterator[None]:
-    """A part of the current trace, and the parent of what happens in the block; nothing where there is no trace."""
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A span that is the current one until it is closed."""
+
+    span: Span
+    token: Token[Span | None]
+
+
+def open_span(name: str, attributes: Attributes) -> Open | None:
+    """Begin a part of the current trace, which is the parent of what happens until `close_span`; None without one."""
     parent, tracer = _current.get(), _installed.tracer
     if parent is None or tracer is None:
-        yield
-        return
+        return None
     child = tracer.begin(name, at=time.time(), parent=parent)
     child.note(attributes)
-    token = _current.set(child)
-    try:
-        yield
-    except BaseException as error:
-        _fail(child, error)
-        raise
-    finally:
-        _current.reset(token)
-        child.end(time.time())
+    return Open(child, _current.set(child))
+
+
+def close_span(opened: Open, error: BaseException | None) -> None:
+    """In the task that opened it."""
+    if error is not None:
+        _fail(opened.span, error)
+    _current.reset(opened.token)
+    opened.span.end(time.time())
 
 
 def record(name: str, *, seconds_ago: float, seconds: float, error: BaseException | None = None) -> None:

@@ -135,7 +135,7 @@ class Endings:
         """Keep it for an operator, without telling the product: an element may name no job at all."""
         structlog.get_logger().error("job_dead", queue=holding.claim.queue, reason=reason)
         await self._holdings.bury(holding, reason)
-        metrics.DEAD_LETTERS.labels(holding.claim.queue).inc()
+        metrics.series(metrics.DEAD_LETTERS, holding.claim.queue).inc()
 
     async def put_back(self, holding: Holding, reason: str, progress: Progress | None) -> None:
         """The product heard no end of it, and it is not the job's fault: queue it as it was."""

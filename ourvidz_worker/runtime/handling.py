@@ -99,6 +99,7 @@ class Handler:
         self._works: set[Work] = set()
         self._closed: Interruption | None = None
         lease.on_cancelled = self.cancel
+        jobs.expected((name for name, job_type in catalogue.items() if job_type.queue == queue.name), queue.name)
 
     def interrupt(self, reason: Interruption) -> None:
         """Stop all work at its next step, and every job that comes later before its first."""

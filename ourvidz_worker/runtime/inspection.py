@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.errors import ContentRefused
-from ourvidz_worker.instruments.metrics import POLICY_REFUSALS
+from ourvidz_worker.instruments.metrics import POLICY_REFUSALS, series
 from ourvidz_worker.ports import ContentPolicy
 
 if TYPE_CHECKING:
@@ -49,5 +49,5 @@ def _counted(subject: Subject) -> Iterator[None]:
     try:
         yield
     except ContentRefused:
-        POLICY_REFUSALS.labels(subject).inc()
+        series(POLICY_REFUSALS, subject).inc()
         raise

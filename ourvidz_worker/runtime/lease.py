@@ -99,13 +99,13 @@ class LeaseKeeper:
             async with asyncio.timeout(max(self._fenced_at - sent_at, 0)):
                 renewal = await self._queue.renew(self._holdings.job_ids)
         except (Retry, BackendRefused, TimeoutError) as error:
-            metrics.LEASE_RENEWALS.labels(exchanges.outcome_of(error)).inc()
+            metrics.series(metrics.LEASE_RENEWALS, exchanges.outcome_of(error)).inc()
             structlog.get_logger().warning("lease_renewal_failed", problem=str(error) or type(error).__name__)
             return
         self._heed(renewal, sent_at)
 
     def _heed(self, renewal: Renewal, sent_at: float) -> None:
-        metrics.LEASE_RENEWALS.labels(exchanges.OK if renewal.alive else "lapsed").inc()
+        metrics.series(metrics.LEASE_RENEWALS, exchanges.OK if renewal.alive else "lapsed").inc()
         if not renewal.alive:
             raise Fenced("the lease had lapsed, so others may have taken the jobs")
         self.confirm(sent_at)

@@ -12,7 +12,7 @@ import structlog
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.errors import ConfigurationError, ReferenceUnreachable, Retry
-from ourvidz_worker.instruments.metrics import ENHANCEMENTS
+from ourvidz_worker.instruments.metrics import ENHANCEMENTS, series
 from ourvidz_worker.instruments.stages import stage
 from ourvidz_worker.ports import Engine, GenerationRequest, PromptEnhancer, ReferenceImage, ReferenceSource
 from ourvidz_worker.runtime.enhancement import EnhancedPrompt, enhance_prompt
@@ -107,7 +107,7 @@ class Preparation:
         enhancing = enhance_prompt(job, self._enhancer, check=check, seed=seed, limit_seconds=limit)
         with stage("enhance"):
             enhancement = await interrupter.run(enhancing)
-        ENHANCEMENTS.labels("rewritten" if enhancement.enhanced else "original").inc()
+        series(ENHANCEMENTS, "rewritten" if enhancement.enhanced else "original").inc()
         return enhancement
 
 

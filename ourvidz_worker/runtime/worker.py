@@ -229,7 +229,7 @@ class Worker:
 
     def _heard_of(self, waiting: int) -> None:
         self._more_wait = waiting > 0
-        metrics.QUEUE_LENGTH.labels(self._queue.name).set(waiting)
+        metrics.series(metrics.QUEUE_LENGTH, self._queue.name).set(waiting)
         self._announcer.announce(Message("poll", waiting=waiting))
 
     def _after(self, claim: Claim) -> float:

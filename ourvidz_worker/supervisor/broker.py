@@ -49,7 +49,7 @@ class Broker:
 
     def _send(self, sends: Sends) -> None:
         for name, instruction in sends:
-            metrics.GPU_INSTRUCTIONS.labels(name, instruction.kind).inc()
+            metrics.series(metrics.GPU_INSTRUCTIONS, name, instruction.kind).inc()
             if instruction.components:
                 structlog.get_logger().info(
                     "card_shared",

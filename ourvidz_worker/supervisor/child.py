@@ -132,7 +132,8 @@ class Child:
         name = self.spec.name
         metrics.show_state(metrics.SUPERVISED_STATE, name, self.health().state)
         metrics.show_state(metrics.PROCESS_STATE, name, self.state)
-        metrics.GPU_GRANTED_BYTES.labels(name).set(self._broker.used.get(name, 0))
+        metrics.series(metrics.RESTARTS, name)  # 0 until the first
+        metrics.series(metrics.GPU_GRANTED_BYTES, name).set(self._broker.used.get(name, 0))
 
     async def run(self) -> None:
         """Supervise until stopped or given up; the last state says which."""
@@ -143,7 +144,7 @@ class Child:
             await self._release_jobs(owner, death)
             if self._stopping.is_set():
                 break
-            metrics.EXITS.labels(self.spec.name, death.kind).inc()
+            metrics.series(metrics.EXITS, self.spec.name, death.kind).inc()
             verdict = self._policy.ended(death.exit_code, healthy_seconds=death.healthy_seconds)
             if verdict.gives_up:
                 self._become(ChildState.FATAL, verdict.reason)
@@ -156,7 +157,7 @@ class Child:
             )
             await self._wait(verdict.delay)
             self.restarts += 1
-            metrics.RESTARTS.labels(self.spec.name).inc()
+            metrics.series(metrics.RESTARTS, self.spec.name).inc()
         self._become(ChildState.STOPPED)
         self.settled.set()
 
@@ -287,7 +288,7 @@ class Child:
 
     def _heed(self, message: Message) -> None:
         self._watch.heard(message)
-        metrics.LAST_HEARD.labels(self.spec.name).set_to_current_time()
+        metrics.series(metrics.LAST_HEARD, self.spec.name).set_to_current_time()
         if message.kind == "alive":
             return
         self.view.heard(message)
@@ -307,7 +308,7 @@ class Child:
             structlog.get_logger().warning("release_failed", worker=self.spec.name, problem=str(error))
             return
         if jobs:
-            metrics.RELEASED_JOBS.labels(self.spec.name).inc(jobs)
+            metrics.series(metrics.RELEASED_JOBS, self.spec.name).inc(jobs)
             structlog.get_logger().warning("jobs_released", worker=self.spec.name, jobs=jobs)
 
     def _become(self, state: ChildState, problem: str | None = None) -> None:

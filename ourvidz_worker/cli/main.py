@@ -16,6 +16,7 @@ from ourvidz_worker.cli.daemons_parser import add_daemons
 from ourvidz_worker.cli.exit_codes import COMMON, INTERRUPTED, WORKER, meanings
 from ourvidz_worker.cli.models.parser import add_models
 from ourvidz_worker.cli.operate.parser import add_operate
+from ourvidz_worker.cli.plan.parser import add_plan
 from ourvidz_worker.cli.queue.parser import add_queue
 from ourvidz_worker.cli.rehearsals_parser import add_rehearsals
 from ourvidz_worker.cli.submit.parser import add_submit
@@ -82,6 +83,7 @@ def build_parser() -> CommandParser:
     add_operate(commands)
     add_queue(commands)
     add_models(commands)
+    add_plan(commands)
     doctor = command(
         commands,
         "doctor",

@@ -1,0 +1,1 @@
+"""`plan`: how many pods of which card a load needs, and what a job costs."""

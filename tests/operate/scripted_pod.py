@@ -108,7 +108,10 @@ BUSY = {
         "sdxl": worker(
             state="BUSY",
             jobs=[job(id="0e1f7a52-52a8-4c5f-8a3a-6c8de8a30b11", type="sdxl_image_high", step=19, seconds=5.2)],
-            card={"gb": 9.8, "components": [component("unet", 5.1), component("vae", 0.2), component("text encoders", 1.6)]},
+            card={
+                "gb": 9.8,
+                "components": [component("unet", 5.1), component("vae", 0.2), component("text encoders", 1.6)],
+            },
             outcomes={"completed": 412, "failed": 3},
         ),
         "wan": worker(
@@ -119,7 +122,13 @@ BUSY = {
             jobs=[job(attempt=2)],
             outcomes={"completed": 57, "failed": 2, "dead": 1},
             completed_per_minute=0.4,
-            failures=[failure(), failure(at=1_764_115_100.0), failure(error_type="reference", reason="metadata.reference_image_url leads to a host that is not allowed")],
+            failures=[
+                failure(),
+                failure(at=1_764_115_100.0),
+                failure(
+                    error_type="reference", reason="metadata.reference_image_url leads to a host that is not allowed"
+                ),
+            ],
             card={
                 "gb": 34.5,
                 "components": [

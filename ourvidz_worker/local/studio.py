@@ -107,9 +107,10 @@ class Studio:
         return _json({"status": status}, 202)
 
     async def preview(self, request: Request) -> Response:
+        """204 where there is none (any more): the page asks a moment after it heard of one, and that is no mistake."""
         picture = await self._pods.preview(self._job(request)["id"])
         if picture is None:
-            raise Refused(404, "there is no preview of this job")
+            return Response(status_code=204, headers=PRIVATE)
         return Response(picture, media_type="image/webp", headers=PRIVATE)
 
     async def events(self, _request: Request) -> Response:

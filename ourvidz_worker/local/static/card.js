@@ -165,7 +165,7 @@ function told(job, running, position) {
 function offers(job) {
   if (job.status === "sending") return [];
   if (isActive(job)) return job.cancelling ? [] : [["cancel", "stop", "Cancel this job"]];
-  const again = ["repeat", "copy", "Again with these settings"];
+  const again = ["repeat", "tune", "Again with these settings"];
   return job.status === "completed" ? [again] : [["retry", "again", "Retry this job"], again];
 }
 

@@ -134,8 +134,9 @@ export class Details {
     const parts = [];
     if (!asset) parts.push(make("button", { className: "button primary", type: "button", onclick: leaving(() => this.acts.retry(job)) }, icon("again"), "Retry"));
     else parts.push(make("a", { className: "button primary", href: `${asset.url}&download=${encodeURIComponent(fileName(job, asset, this.index))}`, download: "" }, icon("download"), "Download"));
-    parts.push(make("button", { className: "button", type: "button", onclick: leaving(() => this.acts.repeat(job)) }, icon("again"), "Again with these settings"));
     if (asset) parts.push(this.menu(job, asset));
+    const repeat = leaving(() => this.acts.repeat(job));
+    parts.push(make("button", { className: "button", type: "button", onclick: repeat }, icon("tune"), "Again with these settings"));
     return parts;
   }
 

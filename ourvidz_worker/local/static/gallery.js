@@ -131,7 +131,7 @@ export class Gallery extends EventTarget {
     const place = find("#empty");
     place.hidden = !empty;
     if (!empty) return;
-    say(find("h2", place), none ? "Nothing here yet" : "No job fits this filter");
+    say(find("h3", place), none ? "Nothing here yet" : "No job fits this filter");
     say(find("p", place), none ? "Write a prompt and press Generate, or begin with one of these." : "Jobs of other types or states are hidden.");
     find(".ideas", place).hidden = !none;
     find("[data-action=show-all]", place).hidden = none;

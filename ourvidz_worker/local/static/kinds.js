@@ -47,6 +47,7 @@ const familyLabel = (type) => `${familyWord(type.family)} ${type.media}`;
 
 export function factsOf(type) {
   const parts = [`${type.width} × ${type.height}`, `${type.num_inference_steps} steps`];
+  if (type.media === "image") parts.push(`guidance ${type.guidance_scale}`);
   if (type.media === "video") parts.push(`${duration(type.num_frames / type.fps)} at ${type.fps} fps`);
   return parts.join(" · ");
 }

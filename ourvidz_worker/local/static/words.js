@@ -30,7 +30,7 @@ const ordinal = new Intl.PluralRules(LOCALE, { type: "ordinal" });
 const ENDINGS = { one: "st", two: "nd", few: "rd", other: "th" };
 const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const calendar = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const relative = new Intl.RelativeTimeFormat(LOCALE, { style: "short" });
+const exact = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 
 export const statusWord = (status) => STATUSES[status]?.[0] ?? status;
 export const statusTone = (status) => STATUSES[status]?.[1] ?? "";
@@ -60,17 +60,17 @@ export function size(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** How long ago, in the last hour; the time of day within a day; else the date, too. */
+/** How long ago, within the last hour; the time of day within a day; else the date, too. */
 export function moment(text, now = Date.now()) {
   const time = new Date(text);
   const seconds = (now - time) / 1000;
   if (Number.isNaN(seconds)) return "";
-  if (seconds < 60) return "just now";
-  if (seconds < 3600) return relative.format(-Math.floor(seconds / 60), "minute");
+  if (seconds < 60) return "now";
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
   return (seconds < 86400 ? clock : calendar).format(time);
 }
 
-export const fullTime = (text) => (text ? new Date(text).toLocaleString(LOCALE) : "");
+export const fullTime = (text) => (text ? exact.format(new Date(text)) : "");
 
 export function secondsBetween(from, to) {
   const seconds = (new Date(to) - new Date(from)) / 1000;

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from ourvidz_worker.cli.exit_codes import USAGE_EXIT
 from ourvidz_worker.cli.models import converting, fetching, listing, verifying
 from ourvidz_worker.cli.models.interruption import Interruption
+from ourvidz_worker.cli.models.needed import needed_parts
 from ourvidz_worker.cli.models.shelf import Shelf, UnknownName, open_shelf
+from ourvidz_worker.cli.models.telling import Told, tell_each
 from ourvidz_worker.cli.queue.output import Output
-from ourvidz_worker.settings import HubSettings, read_settings
+from ourvidz_worker.settings import HubSettings, QwenSettings, read_settings
 
 _ACTIONS: Mapping[str, Callable[[Shelf, argparse.Namespace], int]] = {
     "list": listing.show,
@@ -26,7 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
     interruption = Interruption()
     try:
         with interruption:
-            shelf = open_shelf(settings, output, arguments.names, interruption)
+            names = arguments.names
+            if arguments.needed and not (names := needed_parts(read_settings(QwenSettings))):
+                return tell_each(output, [Told("models", ok=True, sentence="the workers of this pod need no weights")])
+            shelf = open_shelf(settings, output, names, interruption)
             return _ACTIONS[arguments.action](shelf, arguments)
     except UnknownName as error:
         output.complain(str(error))

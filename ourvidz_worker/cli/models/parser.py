@@ -27,7 +27,7 @@ def add_models(commands: Commands) -> None:
         actions,
         "fetch",
         "download what is missing from its source; goes on where it broke off",
-        examples=["models fetch", "models fetch wan.path"],
+        examples=["models fetch --needed", "models fetch wan.path"],
         exit_codes={0: "all of it is in place", 1: "something is still missing", **_INTERRUPTED},
     )
     verify = _action(
@@ -51,9 +51,15 @@ def _action(
     actions: Commands, name: str, text: str, *, examples: Sequence[str], exit_codes: Mapping[int, str]
 ) -> CommandParser:
     parser = command(actions, name, "models.command", text, examples=examples, exit_codes=exit_codes)
-    parser.add_argument(
-        "names", metavar="MODEL", nargs="*", help="a table of models.toml, or a key like sdxl.vae (default: all)"
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "names",
+        metavar="MODEL",
+        nargs="*",
+        default=[],
+        help="a table of models.toml, or a key like sdxl.vae (default: all)",
     )
+    chosen.add_argument("--needed", action="store_true", help="what the workers of this pod load, and nothing else")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(action=name)
     return parser

@@ -17,6 +17,7 @@ def expected(job_types: Iterable[str], queue: str) -> None:
         for outcome in ("completed", "failed", "requeued"):
             metrics.JOBS.labels(name, outcome)
     metrics.series(metrics.DEAD_LETTERS, queue)
+    metrics.series(metrics.SPOOL_FULL, queue)
     for outcome in ("job", "empty", "unavailable"):
         metrics.series(metrics.CLAIMS, queue, outcome)
 

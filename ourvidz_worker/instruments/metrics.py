@@ -72,14 +72,14 @@ UPLOADED_BYTES = _counter("uploaded_bytes_total", "Bytes that the store took", "
 CALLBACKS = _counter(
     "callbacks_total", "Reports to the product by job status and what became of them", "status", "outcome"
 )
-PARKED = _counter("parked_results_total", "Results and reports that the product refused, kept on the disk")
-SPOOL_FULL = _gauge("spool_full", "1 while no job is taken because finished results could not be kept")
-SPOOL_FREE_BYTES = _gauge("spool_free_bytes", "Free space on the spool's disk when last looked")
+PARKED = _counter("parked_total", "Results and reports that the product refused, kept on the disk", "kind")
+SPOOL_FULL = _gauge("spool_full", "1 while no job is taken because finished results could not be kept", "queue")
+DISK_FREE_BYTES = _gauge("disk_free_bytes", "Free space of a disk when last looked", "disk")
 
 # --- a worker
 WORKER_STATE = _gauge("worker_state", "1 for the state that a worker is in, 0 for the others", "worker", "state")
 JOBS_IN_PROGRESS = _gauge("jobs_in_progress", "Jobs between claim and end", "worker")
-REQUESTS_WAITING = _gauge("language_requests_waiting", "Requests that wait for the language model")
+REQUESTS_WAITING = _gauge("language_requests_waiting", "Requests that wait for the language model", "worker")
 GPU_COMPONENT_BYTES = _gauge("gpu_component_bytes", "Card memory of each part of a model", "worker", "component")
 GPU_WORKER_BYTES = _gauge("gpu_worker_bytes", "Card memory of a worker's models with their workspace", "worker")
 GPU_PEAK_BYTES = _gauge("gpu_peak_bytes", "Highest use of the card during the last generation", "job_type")

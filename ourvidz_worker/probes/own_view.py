@@ -57,7 +57,7 @@ class OwnView:
         for held in view.held:
             metrics.GPU_COMPONENT_BYTES.labels(name, held.name).set(held.bytes)
         if self._kind == "qwen" and view.waiting is not None:
-            metrics.REQUESTS_WAITING.set(view.waiting)
+            metrics.REQUESTS_WAITING.labels(name).set(view.waiting)
 
     def as_json(self) -> Mapping[str, Any]:
         uptime = round(time.monotonic() - self._begun, 1)

@@ -231,7 +231,7 @@ class Endings:
         except OSError as trouble:  # the job has to end all the same
             log.exception("result_not_parked", problem=str(trouble), reason=str(error))
         else:
-            metrics.PARKED.inc()
+            metrics.series(metrics.PARKED, "result").inc()
             log.error("job_parked", problem=str(error))
 
     def _park_report(self, callback: Callback, refusal: WorkerError) -> None:
@@ -240,7 +240,7 @@ class Endings:
         except OSError as trouble:
             structlog.get_logger().error("report_not_parked", problem=str(trouble), reason=str(refusal))
         else:
-            metrics.PARKED.inc()
+            metrics.series(metrics.PARKED, "report").inc()
 
     async def _put_aside(
         self,

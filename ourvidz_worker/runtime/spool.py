@@ -21,7 +21,7 @@ import structlog
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
 from ourvidz_worker.contract.catalogue import MIB
 from ourvidz_worker.contract.fields import Found, identifier
-from ourvidz_worker.instruments.metrics import SPOOL_FREE_BYTES
+from ourvidz_worker.instruments.metrics import DISK_FREE_BYTES, series
 from ourvidz_worker.ports import Asset
 from ourvidz_worker.runtime import durable
 
@@ -180,7 +180,7 @@ class Spool:
         try:
             self._prepare()
             room = self._room(self._root)
-            SPOOL_FREE_BYTES.set(room.free)
+            series(DISK_FREE_BYTES, "spool").set(room.free)
             reserve = min(self._reserve_bytes, room.total // _RESERVED_SHARE)
             if room.free < reserve:
                 return (

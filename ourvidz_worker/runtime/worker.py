@@ -333,11 +333,11 @@ class Worker:
                 structlog.get_logger().error("spool_full", problem=problem)
                 self._say(WorkerState.FAILED, problem)
             self._full = True
-            metrics.SPOOL_FULL.set(1)
+            metrics.series(metrics.SPOOL_FULL, self._queue.name).set(1)
             await self._wait(max(self._patience.poll_seconds, SHORTAGE_PAUSE))
         if self._full and not self._stopping.is_set():
             self._full = False
-            metrics.SPOOL_FULL.set(0)
+            metrics.series(metrics.SPOOL_FULL, self._queue.name).set(0)
             structlog.get_logger().info("spool_recovered")
             self._say(WorkerState.BUSY if self._jobs else WorkerState.READY)
         return not self._stopping.is_set()

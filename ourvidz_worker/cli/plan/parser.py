@@ -23,7 +23,7 @@ def add_plan(commands: Commands) -> None:
             f"plan --jobs-per-hour 200 --mix {_MIX} --card l40s,h100 --wait 30 --json",
             "plan --jobs-per-hour 60 --mix video_fast=1 --card l40s --measured metrics.txt",
         ],
-        exit_codes={0: "the load has an answer", 1: "no card has the memory for it"},
+        exit_codes={0: "the load has an answer", 1: "no card can do it"},
     )
     plan.add_argument(
         "--jobs-per-hour", metavar="NUMBER", type=_more_than(0), required=True, help="in the busiest hour, all types"

@@ -25,8 +25,10 @@ def measured_seconds(file: Path) -> dict[str, float]:
     """
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{file} is not what /metrics answers: it is no text") from None
     sums: dict[str, float] = defaultdict(float)
     counts: dict[str, float] = defaultdict(float)
     try:

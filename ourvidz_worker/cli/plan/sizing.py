@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ourvidz_worker.cli.plan.cards import CardList, RentedCard
-from ourvidz_worker.cli.plan.waiting import Demand, servers_needed
+from ourvidz_worker.cli.plan.waiting import MOST_SERVERS, Demand, servers_needed
 from ourvidz_worker.contract.catalogue import JobType
 
 HOUR = 3600.0
@@ -61,7 +61,7 @@ def size(parts: Sequence[Part], card: RentedCard, listed: CardList, goal: Goal) 
     demand = demand_of(parts)
     found = servers_needed(demand, longest_wait=goal.longest_wait, utilisation=goal.utilisation)
     if found is None:
-        return Unfit(card, "more pods than can be counted here would be needed")
+        return Unfit(card, f"more than {MOST_SERVERS} pods would be needed")
     pods, wait = found
     usd_per_second = pods * card.usd_per_hour / sum(part.per_hour * part.seconds for part in parts)
     return Size(

@@ -39,6 +39,8 @@ class Demand:
 
 def servers_needed(demand: Demand, *, longest_wait: float, utilisation: float) -> tuple[int, float] | None:
     """The fewest, and the wait in seconds that 95 of 100 jobs do not exceed; None above `MOST_SERVERS`."""
+    if demand.load > utilisation * MOST_SERVERS:
+        return None
     for servers, chance in _chances_to_wait(demand.load):
         if demand.load > utilisation * servers:
             continue

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ourvidz_worker.contract.catalogue import Catalogue, parse_catalogue
-from tests.conformance.queue_worlds import MemoryWorld, QueueWorld, RestWorld
+from tests.conformance.native_layer import NativeLayer
+from tests.conformance.queue_worlds import MemoryWorld, QueueWorld, RedisWorld
 from tests.conformance.rest_layer import RestLayer
 from tests.support.embedded import JOB_TYPES, RunningBackend
 from tests.support.redis_server import RedisServer
@@ -32,6 +33,12 @@ def rest_over_redis_server(redis_server: RedisServer) -> Iterator[RestLayer]:
 
 
 @pytest.fixture(scope="session")
+def native(redis_server: RedisServer) -> Iterator[NativeLayer]:
+    with NativeLayer(redis_server.url) as layer:
+        yield layer
+
+
+@pytest.fixture(scope="session")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBackend]:
     with RunningBackend(tmp_path_factory.mktemp("backend")) as running:
         yield running
@@ -49,9 +56,9 @@ def catalogue() -> Catalogue:
     return parse_catalogue(JOB_TYPES.read_text())
 
 
-@pytest.fixture(params=["memory", "rest_over_fakeredis", "rest_over_redis_server"])
+@pytest.fixture(params=["memory", "rest_over_fakeredis", "rest_over_redis_server", "native"])
 def world(request: pytest.FixtureRequest) -> QueueWorld:
     if request.param == "memory":
         return MemoryWorld()
-    layer: RestLayer = request.getfixturevalue(request.param)
-    return RestWorld(layer)
+    layer: RestLayer | NativeLayer = request.getfixturevalue(request.param)
+    return RedisWorld(layer)

@@ -9,10 +9,10 @@ from typing import Literal, Protocol, Self
 
 from ourvidz_worker.backend.queue.keys import QueueKeys, lease_key
 from ourvidz_worker.backend.queue.redis_queue import RedisQueue
-from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.cancellation import cancel_key
 from ourvidz_worker.ports import JobQueue
-from tests.conformance.rest_layer import TOKEN, RestLayer
+from tests.conformance.native_layer import NativeLayer
+from tests.conformance.rest_layer import RestLayer
 from tests.support.memory import MemoryQueue, MemoryRedis
 
 QUEUE = "sdxl_queue"
@@ -87,10 +87,10 @@ class MemoryWorld:
         self._redis.lose_answers += 1
 
 
-class RestWorld:
-    """`RedisQueue` over a REST layer."""
+class RedisWorld:
+    """`RedisQueue` over a layer that says how Redis is reached."""
 
-    def __init__(self, layer: RestLayer) -> None:
+    def __init__(self, layer: RestLayer | NativeLayer) -> None:
         self._layer = layer
         self._keys = QueueKeys(QUEUE)
 
@@ -107,7 +107,7 @@ class RestWorld:
         self, owner: str, *, pop_end: End = "right", fast: Collection[str] = (), longest_wait: float = 0
     ) -> JobQueue:
         queue = RedisQueue(
-            UpstashClient(url=self._layer.url, token=TOKEN, timeout_seconds=10),
+            self._layer.client(),
             queue=QUEUE,
             owner=owner,
             pop_end=pop_end,

@@ -8,6 +8,8 @@ from typing import Any, Self
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from ourvidz_worker.backend.queue.commands import Redis
+from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.local.redis_commands import RedisCommands
 from ourvidz_worker.local.redis_rest import PREFIX, RedisRest
 from ourvidz_worker.local.server import LocalServer
@@ -32,6 +34,9 @@ class RestLayer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.port}{PREFIX}"
+
+    def client(self) -> Redis:
+        return UpstashClient(url=self.url, token=TOKEN, timeout_seconds=10)
 
     async def execute(self, *command: str | bytes) -> Any:
         """A command past the REST layer, from any event loop."""

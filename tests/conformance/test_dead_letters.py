@@ -1,4 +1,4 @@
-"""Looking at what lies in Redis and taking dead letters out, on the REST layer over each Redis."""
+"""Looking at what lies in Redis and taking dead letters out, over REST and over its own protocol."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from ourvidz_worker.backend.queue.dead_letters import DeadLetters, Letter, named
 from ourvidz_worker.backend.queue.glimpses import SMALL, look
 from ourvidz_worker.backend.queue.queue_state import Entry, queue_state
-from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.envelope import MAX_ELEMENT_BYTES
 from ourvidz_worker.errors import BackendUnavailable
-from tests.conformance.queue_worlds import QUEUE, End, RestWorld, inside
-from tests.conformance.rest_layer import TOKEN, RestLayer
+from tests.conformance.native_layer import NativeLayer
+from tests.conformance.queue_worlds import QUEUE, End, RedisWorld, inside
+from tests.conformance.rest_layer import RestLayer
 from tests.contract.samples import CATALOGUE, JOB_ID, compact, payload
 
 DEAD = f"{QUEUE}:dead"
@@ -28,15 +28,15 @@ ODD_ELEMENTS = [
 ]
 
 
-class Morgue(RestWorld):
+class Morgue(RedisWorld):
     """A queue with workers that put elements aside, and an operator."""
 
-    def __init__(self, layer: RestLayer) -> None:
+    def __init__(self, layer: RestLayer | NativeLayer) -> None:
         super().__init__(layer)
         self.layer = layer
 
     async def __aenter__(self) -> Self:
-        self.redis = UpstashClient(url=self.layer.url, token=TOKEN, timeout_seconds=10)
+        self.redis = self.layer.client()
         return await super().__aenter__()
 
     async def __aexit__(self, *_: object) -> None:
@@ -59,7 +59,7 @@ class Morgue(RestWorld):
         return letter
 
 
-@pytest.fixture(params=["rest_over_fakeredis", "rest_over_redis_server"])
+@pytest.fixture(params=["rest_over_fakeredis", "rest_over_redis_server", "native"])
 def world(request: pytest.FixtureRequest) -> Morgue:
     return Morgue(request.getfixturevalue(request.param))
 

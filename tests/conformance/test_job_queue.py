@@ -80,6 +80,32 @@ async def test_a_look_takes_nothing(world: QueueWorld) -> None:
     assert await world.queue("a").length() == 2
 
 
+@pytest.mark.parametrize("pop", ["right", "left"])
+@inside
+async def test_waiting_ends_when_a_job_comes_and_takes_nothing(world: QueueWorld, pop: End) -> None:
+    queue = world.queue("a", pop_end=pop)
+    waiting = asyncio.create_task(queue.wait(0.01))
+    await world.produce(b"\xff1", b"2")
+    await waiting
+    await queue.wait(0.01)
+    assert await world.waiting() == ["2", "\udcff1"]
+    assert await queue.held() == []
+
+
+@inside
+async def test_a_wait_that_is_given_up_leaves_the_queue_as_it_is(world: QueueWorld) -> None:
+    queue = world.queue("a")
+    for number in range(5):
+        waiting = asyncio.create_task(queue.wait(60))
+        assert await queue.length() == 0
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await world.produce(b"%d" % number)
+        claim = await claimed(queue)
+        assert claim.element == str(number)
+        await queue.acknowledge(claim)
+
+
 @inside
 async def test_a_claimed_job_is_held_until_it_is_acknowledged(world: QueueWorld) -> None:
     """A plain RPOP loses the job with the worker."""

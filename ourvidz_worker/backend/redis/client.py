@@ -14,8 +14,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as ConnectionFailed
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 
 from ourvidz_worker.backend.queue.commands import End
 from ourvidz_worker.backend.queue.refusals import meaning
@@ -124,8 +123,10 @@ class RedisClient:
             raise self._problem(error) from error
 
     def _problem(self, error: Exception) -> WorkerError:
-        code = getattr(error, "status_code", None)
-        if isinstance(error, RedisError) and (code or not isinstance(error, ConnectionFailed)):
+        if isinstance(error, AuthenticationError):
+            return BackendRefused(_CURE)
+        if isinstance(error, ResponseError | BusyLoadingError):
+            code = error.status_code  # which the library takes off the text of those that it knows
             text = f"{code} {error}" if code else str(error)
             return meaning(text, *self._secrets, credentials=_CURE)
         reason = str(error) or type(error).__name__

@@ -448,13 +448,13 @@ class TestProgress:
         self, pod: ScriptedPod, page: httpx.Client
     ) -> None:
         job_id = queue(page)
-        assert page.get(f"/local/previews/{job_id}").status_code == 404
+        assert page.get(f"/local/previews/{job_id}").status_code == 204
         pod.pictures[job_id] = b"webp"
         answer = page.get(f"/local/previews/{job_id}")
         assert (answer.content, answer.headers["content-type"]) == (b"webp", "image/webp")
         assert answer.headers["x-content-type-options"] == "nosniff"
         pod.pictures[job_id] = b"x" * 1_000_000
-        assert page.get(f"/local/previews/{job_id}").status_code == 404
+        assert page.get(f"/local/previews/{job_id}").status_code == 204
 
 
 class TestEvents:

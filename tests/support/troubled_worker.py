@@ -1,6 +1,6 @@
 """A real worker whose test card takes its time, or gets stuck in a step: `python -m tests.support.troubled_worker`.
 
-`STEP_SECONDS` is how long each step takes. Where `STUCK` names a file that does not exist yet, the third step
+`STEP_SECONDS` is how long each step takes. While there is a file that `HELD` names, the third step waits. Where `STUCK` names a file that does not exist yet, the third step
 creates it and never ends. `LAST_SECONDS` is how long the process may then take to end.
 """
 
@@ -21,6 +21,7 @@ from ourvidz_worker.engines import testcard
 from ourvidz_worker.ports import Generation, OnStep, Order
 
 STUCK_STEP = 3
+HELD_PAUSE = 0.02
 
 
 class TroubledEngine(testcard.TestCardEngine):
@@ -32,10 +33,18 @@ def _troubled(on_step: OnStep) -> OnStep:
     def step(done: int, total: int) -> None:
         on_step(done, total)
         time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
-        if done == STUCK_STEP and _is_first_time():
-            threading.Event().wait()
+        if done == STUCK_STEP:
+            _wait_while_held()
+            if _is_first_time():
+                threading.Event().wait()
 
     return step
+
+
+def _wait_while_held() -> None:
+    held = os.environ.get("HELD")
+    while held and Path(held).exists():
+        time.sleep(HELD_PAUSE)
 
 
 def _is_first_time() -> bool:

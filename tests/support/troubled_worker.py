@@ -1,7 +1,8 @@
 """A real worker whose test card takes its time, or gets stuck in a step: `python -m tests.support.troubled_worker`.
 
-`STEP_SECONDS` is how long each step takes. While there is a file that `HELD` names, the third step waits. Where `STUCK` names a file that does not exist yet, the third step
-creates it and never ends. `LAST_SECONDS` is how long the process may then take to end.
+`STEP_SECONDS` is how long each step takes. While there is a file that `HELD` names, the third step waits. Where
+`STUCK` names a file that does not exist yet, the third step creates it and never ends. `LAST_SECONDS` is how long the
+process may then take to end.
 """
 
 from __future__ import annotations

@@ -34,8 +34,9 @@ Watch = Callable[[], Awaitable[Lookout]]
 
 
 class OperatorPage:
-    """`struck_out` removes secrets from what leaves; the elements that all pages share are served by someone else,
-    or from `shared` where nobody does.
+    """`struck_out` removes secrets from what leaves.
+
+    The studio serves the elements that all pages share; `shared` is where they lie, for whoever has no studio.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class OperatorPage:
         if refusal := self._guard.look(request):
             return _refused(refusal)
         lookout = await self._watch()
-        return self._said(await lookout.facts())
+        return self._said({**await lookout.facts(), "studio": self._shared is None})
 
     async def _action(self, request: Request) -> Response:
         if refusal := self._guard.act(request):

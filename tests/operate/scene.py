@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ourvidz_worker.cli.embedded import serving
 from ourvidz_worker.contract.callback import Callback, ReportedAsset
@@ -42,7 +43,7 @@ class Scene:
 
     def submit(self, name: str = "sdxl_image_fast", **changes: Any) -> str:
         payload = json.loads((PAYLOADS / f"{name}.json").read_text())
-        return self.loop.run(self.backend.submit({**payload, **changes}))
+        return self.loop.run(self.backend.submit({**payload, "id": str(uuid4()), **changes}))
 
     def taken(self, queue: str = "sdxl_queue") -> str:
         """The element of the job that was submitted last, out of its queue."""

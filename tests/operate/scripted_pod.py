@@ -26,7 +26,7 @@ class ScriptedPod:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *_: Any) -> None:
                 """Nothing to standard error."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)

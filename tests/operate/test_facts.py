@@ -66,7 +66,7 @@ class TestWorkers:
         assert not facts["well"]
 
     @pytest.mark.parametrize(("state", "well"), [("LOADING", True), ("DRAINING", True), ("FAILED", False)])
-    def test_one_that_comes_or_goes_needs_nobody(self, state: str, well: bool) -> None:
+    def test_one_that_comes_or_goes_needs_nobody(self, state: str, *, well: bool) -> None:
         assert told(pod_of(wan=worker(state=state)))["well"] is well
 
 
@@ -146,7 +146,7 @@ class TestPods:
                 good, refused, html, listed = await pods.look()
             finally:
                 await pods.close()
-        assert good.problem is None and good.status == BUSY
+        assert (good.problem, good.status) == (None, BUSY)
         assert refused.problem == f"no pod answers at {nobody} (connection refused)"
         assert html.problem == f"what answers at {page.address} is no pod: its /status is not JSON"
         assert listed.problem == f"what answers at {odd.address} is no pod: its /status names no workers"

@@ -23,7 +23,8 @@ from ourvidz_worker.operate.lookout import Lookout
 from ourvidz_worker.operate.page import PREFIX, OperatorPage
 
 _HOST = "127.0.0.1"
-_SHARED = Path(local.__file__).parent / "static"
+SHARED = Path(local.__file__).parent / "static"
+"""Tokens, icons and the elements that the studio and the operator's page have in common."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,7 +51,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
             watch,
             Guard(token),
             struck_out=lambda text: struck_out_of_json(text, (*settings.secrets, token)),
-            shared=_SHARED,
+            shared=SHARED,
         )
         app = Starlette(routes=[Route("/", RedirectResponse(PREFIX)), *page.routes()])
         server = LocalServer(app, _HOST, arguments.port)

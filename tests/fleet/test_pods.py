@@ -74,12 +74,10 @@ class Fleet:
         """Submit jobs, one after another is taken, until each of these pods draws one."""
         while not all(self.count(name, "generation_started") for name in names):
             await self.submit()
-            claims = len(self.jobs)
-            await eventually(
-                lambda claims=claims: sum(self.count(name, "job_claimed") for name in self.pods) >= claims,
-                "the claim of a job",
-                seconds=COMMAND_SECONDS,
-            )
+            await eventually(self._all_claimed, "the claim of a job", seconds=COMMAND_SECONDS)
+
+    def _all_claimed(self) -> bool:
+        return sum(self.count(name, "job_claimed") for name in self.pods) >= len(self.jobs)
 
     async def all_over(self) -> None:
         await eventually(lambda: not self.far.unfinished(), "the end of every job", seconds=COMMAND_SECONDS)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.operate.scene import Scene, operated_scene
+from tests.support.logs import logging_restored
 
 
 @pytest.fixture(scope="module")
@@ -17,3 +18,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def scene(stage: Scene) -> Scene:
     stage.clear()
     return stage
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """For commands that run inside the test's own process, and set its logging up."""
+    with logging_restored():
+        yield

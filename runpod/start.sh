@@ -156,6 +156,7 @@ prepare_python() {
     say "installing the Python environment into $environment (once; minutes)${torch:+; the image has torch $torch}"
     rm -rf "$state"/python-*.building.*
     building=$(mktemp -d "$environment.building.XXXXXX")
+    chmod 755 "$building"
     install_into "$building" "$python" "${torch:+--system-site-packages}" >"$state/install.log" 2>&1 || {
         tail -n 20 "$state/install.log" >&2
         say "the installation failed; all it said is in $state/install.log"
@@ -177,7 +178,10 @@ install_into() {
 }
 
 prepare_models() {
-    step "$interpreter" -m ourvidz_worker models verify --needed && return
+    local code=0
+    step "$interpreter" -m ourvidz_worker models verify --needed || code=$?
+    # The doctor finds all that is wrong with the settings.
+    case $code in 0 | "$CONFIGURATION") return ;; esac
     say "fetching what is missing of the models"
     # Whether the workers can do without what cannot be had is the doctor's to say.
     step "$interpreter" -m ourvidz_worker models fetch --needed || say "not all models could be fetched"

@@ -47,8 +47,8 @@ def run_command(
 class RunningCommand:
     """`with RunningCommand(...) as command:` runs until the block ends; its log lines are read meanwhile."""
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._argv = [sys.executable, *argv]
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], *, program: str = sys.executable) -> None:
+        self._argv = [program, *argv]
         self._environment = clean_environment(environment)
         self.lines: list[str] = []
         self._events: list[dict[str, Any]] = []

@@ -233,3 +233,29 @@ def test_before_it_is_loaded_an_engine_prepares_nothing(
     fresh.prepare(job("a ship", 1))
     assert fresh.shape(job("a ship", 1)) is None
     assert fresh._loaded is None
+
+
+def test_each_sees_what_becomes_of_its_own_picture_and_changes_nothing(
+    engine: SdxlEngine, job: Callable[..., GenerationRequest]
+) -> None:
+    requests = [job("a ship", 1, num_images=3), job("a fox", 9)]
+    seen: list[list[Any]] = [[], []]
+
+    def looking(index: int) -> Order:
+        return Order(requests[index], lambda _done, _total: seen[index].append(engine.glimpse(requests[index])))
+
+    outcomes = engine.generate_together([looking(0), looking(1)])
+    for request, outcome, glimpses in zip(requests, outcomes, seen, strict=True):
+        assert isinstance(outcome, Generation)
+        assert [(glimpse.shape, glimpse.dtype) for glimpse in glimpses] == [((4, 4, 3), "uint8")] * STEPS
+        assert difference(glimpses[0], glimpses[1]) > 0
+        assert difference(outcome.frames, drawn(engine, request)) <= 1
+        assert engine.glimpse(request) is None  # it is done
+    assert difference(seen[0][1], seen[1][1]) > 0
+
+
+def test_nobody_sees_anothers_picture(engine: SdxlEngine, job: Callable[..., GenerationRequest]) -> None:
+    request, equal = job("a ship", 1), job("a ship", 1)
+    seen: list[Any] = []
+    engine.generate(request, lambda _done, _total: seen.append(engine.glimpse(equal)))
+    assert seen == [None] * STEPS

@@ -218,3 +218,17 @@ def test_a_failure_in_the_model_is_classified(
 
 def test_the_cpu_has_no_card_memory(engine: WanEngine) -> None:
     assert engine.memory() is None
+
+
+@pytest.mark.parametrize("job_type", ["image_fast", "video_fast"])
+def test_what_is_being_drawn_can_be_seen_and_is_not_changed_by_it(
+    engine: WanEngine, make_request: MakeRequest, job_type: str
+) -> None:
+    request = make_request(job_type, num_inference_steps=2, width=256, height=320)
+    seen: list[Any] = []
+    frames = engine.generate(request, lambda _done, _total: seen.append(engine.glimpse(request))).frames
+    first, second = seen
+    assert first.shape == second.shape == (10, 8, 3)
+    assert not np.array_equal(first, second)
+    assert np.array_equal(frames, drawn(engine, request))
+    assert engine.glimpse(request) is None

@@ -18,6 +18,7 @@ MESSAGES = [
     Message("started", job_id="job-1", job_type="video_fast", attempt=2),
     Message("phase", job_id="job-1", phase="encoding"),
     Message("step", job_id="job-1", step=3, steps=25),
+    Message("preview", job_id="job-1", picture="UklGRg=="),
     Message("done", job_id="job-1", status="failed", seconds=1.5, reason="line one\nline two \u2028 é"),
     Message("fenced", reason="the lease was not confirmed for 60 s"),
 ]
@@ -219,3 +220,26 @@ def test_a_supervisor_that_was_gone_before_is_noticed_too(ends: tuple[ControlCha
 def test_a_process_of_the_workers_own_does_not_inherit_the_line(ends: tuple[ControlChannel, socket.socket]) -> None:
     channel, _ = ends
     assert not channel._socket.get_inheritable()
+
+
+def test_of_what_a_job_looked_like_meanwhile_only_the_last_is_told(ends: tuple[ControlChannel, socket.socket]) -> None:
+    channel, ours = ends
+    fill(channel)
+    for name in ("over", "running"):
+        channel.announce(Message("started", job_id=name, job_type="video_fast", attempt=1))
+        for step in range(1, 10):
+            channel.announce(Message("step", job_id=name, step=step, steps=25))
+            channel.announce(Message("preview", job_id=name, picture=f"picture {step}"))
+    channel.announce(Message("done", job_id="over", status="completed"))
+    channel.announce(Message("done", job_id="last", status="completed"))
+    assert [(message.kind, message.job_id, message.step) for message in channel._unsent] == [
+        ("started", "over", None),
+        ("step", "over", 9),
+        ("started", "running", None),
+        ("step", "running", 9),
+        ("done", "over", None),
+        ("done", "last", None),
+    ]
+    assert channel._previews == {"running": Message("preview", job_id="running", picture="picture 9")}
+    hear(channel, ours, dones=2)
+    assert channel._previews == {}

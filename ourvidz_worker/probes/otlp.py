@@ -27,6 +27,7 @@ from ourvidz_worker.instruments.tracing import JOB_SPAN, Attributes, Span
 SERVICE = "ourvidz_worker"
 _KINDS = {JOB_SPAN: SpanKind.CONSUMER, "upload": SpanKind.CLIENT, "callback": SpanKind.CLIENT}
 _LIBRARY = "opentelemetry"
+_LAST_SECONDS = 0.5
 
 
 class OtlpSpan:
@@ -62,13 +63,13 @@ class OtlpTracer:
 
     def __init__(self, worker: str) -> None:
         self._troubles = _Troubles()
+        self._exporter = _Announced(OTLPSpanExporter(), self._troubles)
+        self._provider = TracerProvider(resource=_resource(worker), shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
+        self._tracer = self._provider.get_tracer(SERVICE, __version__)
         library = logging.getLogger(_LIBRARY)
         library.addHandler(self._troubles)
         library.propagate = False
-        self._exporter = OTLPSpanExporter()
-        self._provider = TracerProvider(resource=_resource(worker), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(_Announced(self._exporter, self._troubles)))
-        self._tracer = self._provider.get_tracer(SERVICE, __version__)
 
     def begin(self, name: str, *, at: float, parent: Span | None, traceparent: str | None = None) -> OtlpSpan:
         span = self._tracer.start_span(
@@ -85,7 +86,8 @@ class OtlpTracer:
         sending.start()
         sending.join(seconds)
         if sending.is_alive():
-            self._exporter.shutdown()  # type: ignore[no-untyped-call]  # or its repeats would go on
+            self._exporter.shutdown()  # or its repeats would go on
+            sending.join(_LAST_SECONDS)
         library = logging.getLogger(_LIBRARY)
         library.removeHandler(self._troubles)
         library.propagate = True
@@ -116,6 +118,7 @@ class _Announced(SpanExporter):
     def __init__(self, exporter: SpanExporter, troubles: _Troubles) -> None:
         self._exporter = exporter
         self._troubles = troubles
+        self._closed = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)
@@ -124,7 +127,9 @@ class _Announced(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        self._exporter.shutdown()
+        if not self._closed:
+            self._closed = True
+            self._exporter.shutdown()
 
 
 def _resource(worker: str) -> Resource:

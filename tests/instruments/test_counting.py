@@ -53,7 +53,9 @@ def test_a_completed_job(tmp_path: Path) -> None:
 def test_failures_count_by_their_type(tmp_path: Path) -> None:
     scene, counted = Scene(tmp_path), Counted()
     scene.engine.failing["job-2"] = OutOfMemory("the card is full")
-    scene.submit(payload("job-1", prompt="forbidden"), payload("job-2"), payload("job-3", type="painting"), "no job at all")
+    scene.submit(
+        payload("job-1", prompt="forbidden"), payload("job-2"), payload("job-3", type="painting"), "no job at all"
+    )
     asyncio.run(scene.run_until_idle())
 
     failed = "ourvidz_job_failures_total"

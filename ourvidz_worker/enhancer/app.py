@@ -30,6 +30,7 @@ from ourvidz_worker.enhancer.presence import ClientGone, while_present
 from ourvidz_worker.enhancer.refusals import Refusal, refused
 from ourvidz_worker.enhancer.token_guard import OPEN_PATH, TokenGuard
 from ourvidz_worker.errors import AnswerRefused, AnswerUnusable, Restart, WorkerError
+from ourvidz_worker.instruments.exchanges import language_answer
 from ourvidz_worker.runtime.language.enhanced import Enhanced
 from ourvidz_worker.runtime.language.service import PromptService
 
@@ -126,17 +127,23 @@ class _LanguageWorker:
         return JSONResponse(storyboard_answer(storyboard))
 
     def answering(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint with every error turned into its JSON."""
+        """The endpoint with every error turned into its JSON, and every answer counted."""
 
         async def answer(request: Request) -> Response:
-            try:
-                return await endpoint(request)
-            except ClientGone:
-                return Response(status_code=NOBODY_LISTENS)
-            except Exception as error:  # noqa: BLE001 - a bug costs one request, not the worker
-                return self._refusal(error).response()
+            begun = time.monotonic()
+            response = await self._answered(endpoint, request)
+            language_answer(request.url.path.strip("/"), response.status_code, time.monotonic() - begun)
+            return response
 
         return answer
+
+    async def _answered(self, endpoint: Endpoint, request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except ClientGone:
+            return Response(status_code=NOBODY_LISTENS)
+        except Exception as error:  # noqa: BLE001 - a bug costs one request, not the worker
+            return self._refusal(error).response()
 
     async def _stream(self, request: Request, asked: EnhanceRequest) -> Response:
         """The status line waits for the first piece, so that a refusal before it has a status of its own."""

@@ -67,6 +67,12 @@ def retried(operation: str) -> None:
     metrics.series(metrics.RETRIES, operation).inc()
 
 
+def language_answer(endpoint: str, status: int, seconds: float) -> None:
+    """A request to the language worker was answered with this HTTP status, or a stream begun."""
+    metrics.series(metrics.LANGUAGE_REQUESTS, endpoint, str(status)).inc()
+    metrics.series(metrics.LANGUAGE_SECONDS, endpoint).observe(seconds)
+
+
 def outcome_of(error: BaseException) -> str:
     """A failed exchange in one word."""
     match error:

@@ -80,6 +80,10 @@ DISK_FREE_BYTES = _gauge("disk_free_bytes", "Free space of a disk when last look
 WORKER_STATE = _gauge("worker_state", "1 for the state that a worker is in, 0 for the others", "worker", "state")
 JOBS_IN_PROGRESS = _gauge("jobs_in_progress", "Jobs between claim and end", "worker")
 REQUESTS_WAITING = _gauge("language_requests_waiting", "Requests that wait for the language model", "worker")
+LANGUAGE_REQUESTS = _counter("language_requests_total", "Answered requests of the language worker", "endpoint", "code")
+LANGUAGE_SECONDS = _histogram(
+    "language_request_seconds", "Seconds until an answer, or a stream's beginning", "endpoint", buckets=_STAGE
+)
 GPU_COMPONENT_BYTES = _gauge("gpu_component_bytes", "Card memory of each part of a model", "worker", "component")
 GPU_WORKER_BYTES = _gauge("gpu_worker_bytes", "Card memory of a worker's models with their workspace", "worker")
 GPU_PEAK_BYTES = _gauge("gpu_peak_bytes", "Highest use of the card during the last generation", "job_type")

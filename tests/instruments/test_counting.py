@@ -5,20 +5,33 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+import httpx
 import pytest
 
 from ourvidz_worker.backend.retrying import retrying
 from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.storage_keys import thumbnail_key
-from ourvidz_worker.errors import BackendRefused, BackendUnavailable, EnhancementFailed, OutOfMemory, QuotaExceeded
+from ourvidz_worker.enhancer.app import build_app
+from ourvidz_worker.errors import (
+    BackendRefused,
+    BackendUnavailable,
+    EnhancementFailed,
+    OutOfMemory,
+    QuotaExceeded,
+    TooManyWaiting,
+)
 from ourvidz_worker.instruments.exchanges import outcome_of
 from ourvidz_worker.ports import GpuMemory
 from ourvidz_worker.runtime.lease import LeaseTimes
 from tests.instruments.counted import Counted
-from tests.runtime.scene import Scene, payload
+from tests.runtime.scene import CATALOGUE, Scene, payload
 from tests.support.fakes import FakeEnhancer
 from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from ourvidz_worker.runtime.language.service import PromptService
 
 FAST = "sdxl_image_fast"
 
@@ -176,6 +189,26 @@ def test_redis_commands_count_by_name_also_when_they_fail() -> None:
     counted = Counted()
     asyncio.run(story())
     assert counted.since("ourvidz_redis_commands_total", command="LLEN", outcome="unavailable") == 1
+
+
+def test_requests_of_the_language_worker_count_by_their_answer() -> None:
+    class Refusing:
+        async def enhance(self, *_: object, **__: object) -> None:
+            raise TooManyWaiting("the line is full")
+
+    async def story() -> None:
+        service = cast("PromptService", Refusing())
+        app = build_app(service, token="t", time_limit=5, catalogue=CATALOGUE, on_restart=lambda _error: None)
+        headers = {"Authorization": "Bearer t"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://qwen") as http:
+            await http.post("/enhance", json={"prompt": "a lighthouse", "job_type": FAST}, headers=headers)
+            await http.post("/storyboard", json={}, headers=headers)
+
+    counted = Counted()
+    asyncio.run(story())
+    assert counted.since("ourvidz_language_requests_total", endpoint="enhance", code="503") == 1
+    assert counted.since("ourvidz_language_requests_total", endpoint="storyboard", code="400") == 1
+    assert counted.since("ourvidz_language_request_seconds_count") == 2
 
 
 def test_outcomes_are_few_words() -> None:

@@ -18,7 +18,8 @@ BASE_UNITS = ("_seconds", "_bytes", "_ratio", "_info", "_length", "_state", "_fu
 OTHER_UNITS = re.compile(r"milli|micro|nano|minute|hour|kilo|mega|giga|percent|_gb|_mb|_ms\b")
 BOUNDED = {
     "job_type", "outcome", "error_type", "stage", "subject", "queue", "command", "operation", "media_type", "status",
-    "worker", "state", "component", "reason", "device", "kind", "disk", "process", "version", "python",
+    "worker", "state", "endpoint", "code",
+    "component", "reason", "device", "kind", "disk", "process", "version", "python",
 }  # fmt: skip
 
 

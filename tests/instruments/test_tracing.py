@@ -135,10 +135,11 @@ def test_the_trace_of_a_producer_goes_on(tmp_path: Path) -> None:
 
 
 def test_what_is_no_traceparent_begins_a_trace() -> None:
-    for value in (
+    values: tuple[object, ...] = (
         None, 7, [], "", "00-abc-def-01", PRODUCERS.upper(), PRODUCERS + "\n", "ff" + PRODUCERS[2:],
         f"00-{'0' * 32}-b7ad6b7169203331-01", f"00-0af7651916cd43dd8448eb211c80319c-{'0' * 16}-01",
-    ):  # fmt: skip
+    )  # fmt: skip
+    for value in values:
         assert job_of(payload(metadata={"traceparent": value})).traceparent is None, value
     assert job_of(payload(metadata={"traceparent": PRODUCERS})).traceparent == PRODUCERS
 

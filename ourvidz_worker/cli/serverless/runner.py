@@ -18,6 +18,7 @@ from ourvidz_worker.cli.probing import probed
 from ourvidz_worker.cli.process import complain
 from ourvidz_worker.cli.serverless.answers import Answer
 from ourvidz_worker.cli.serverless.warm_worker import Ear, Tell, WarmWorker
+from ourvidz_worker.cli.tracing import traced
 from ourvidz_worker.cli.wiring import build_worker
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import MIB, ModelFamily
@@ -74,6 +75,7 @@ class Runner:
         shortage = Spool(settings.spool_dir, reserve_bytes=settings.spool_reserve * MIB).shortage
         self._worker = WarmWorker(built, queue, ear, profile=settings.callback_profile, shortage=shortage)
         await self._probes.enter_async_context(probed(self._family, settings, view))
+        await self._probes.enter_async_context(traced(self._family, settings))
         return await self._worker.open()
 
     async def _close(self) -> int:

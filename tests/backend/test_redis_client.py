@@ -11,7 +11,6 @@ import pytest
 
 from ourvidz_worker.backend.queue.keys import QueueKeys
 from ourvidz_worker.backend.queue.redis_queue import RedisQueue
-from ourvidz_worker.backend.redis import client as redis_client
 from ourvidz_worker.backend.redis.client import RedisClient
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, QuotaExceeded, WorkerError
 from tests.backend.certificates import certified
@@ -230,7 +229,7 @@ def test_where_waiting_is_not_possible_there_is_a_pause(
         pauses.append(seconds)
 
     async def ask(redis: RedisClient) -> None:
-        monkeypatch.setattr(redis_client.asyncio, "sleep", pause)
+        monkeypatch.setattr("ourvidz_worker.backend.redis.client.asyncio.sleep", pause)
         await redis.wait_for(QUEUE, "right", 2.0)
         await redis.wait_for(QUEUE, "right", 2.0)
         monkeypatch.undo()

@@ -12,6 +12,7 @@ from tests.conformance.queue_worlds import MemoryWorld, QueueWorld, RedisWorld
 from tests.conformance.rest_layer import RestLayer
 from tests.support.embedded import JOB_TYPES, RunningBackend
 from tests.support.redis_server import RedisServer
+from tests.support.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +37,12 @@ def rest_over_redis_server(redis_server: RedisServer) -> Iterator[RestLayer]:
 def native(redis_server: RedisServer) -> Iterator[NativeLayer]:
     with NativeLayer(redis_server.url) as layer:
         yield layer
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    with S3Server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from ourvidz_worker.backend.objects.folder import FolderObjects
+from ourvidz_worker.backend.objects.places import S3Bucket
+from ourvidz_worker.backend.objects.s3 import S3Access, S3Objects
+from ourvidz_worker.backend.objects.store import ObjectStore
 from ourvidz_worker.backend.supabase.store import SupabaseStore
 from ourvidz_worker.contract.catalogue import MIB, Catalogue
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable
 from ourvidz_worker.ports import Asset, AssetStore, BucketLimit
 from tests.support.embedded import RunningBackend
+from tests.support.s3_server import BUCKET, S3Server
 
 LARGE = random.Random(3).randbytes(13 * MIB + 5)
 
@@ -28,8 +33,8 @@ class StoreWorld:
     read: Callable[[str, str], bytes]
 
 
-@pytest.fixture(params=["supabase"])
-def world(backend: RunningBackend, catalogue: Catalogue) -> StoreWorld:
+def supabase_world(request: pytest.FixtureRequest, catalogue: Catalogue, _folder: Path) -> StoreWorld:
+    backend: RunningBackend = request.getfixturevalue("backend")
     key = backend.environment()["SUPABASE_SERVICE_KEY"]
 
     def at(url: str) -> Callable[[], AssetStore]:
@@ -39,6 +44,51 @@ def world(backend: RunningBackend, catalogue: Catalogue) -> StoreWorld:
         return backend.backend.file(bucket, key).read_bytes()
 
     return StoreWorld(open=at(backend.url), unreachable=at("http://127.0.0.1:1"), read=read)
+
+
+def s3_world(request: pytest.FixtureRequest, catalogue: Catalogue, _folder: Path) -> StoreWorld:
+    server: S3Server = request.getfixturevalue("s3_server")
+
+    def at(url: str) -> Callable[[], AssetStore]:
+        def opened() -> AssetStore:
+            access = S3Access("us-east-1", url, "AKIATEST", "secret")
+            objects = S3Objects(S3Bucket(BUCKET, "pod/one"), access, timeout_seconds=20)
+            return ObjectStore(objects, buckets=catalogue.buckets, retry_seconds=0.1)
+
+        return opened
+
+    def read(bucket: str, key: str) -> bytes:
+        content, media_type = server.read(f"pod/one/{bucket}/{key}")
+        assert media_type == ("video/mp4" if bucket == "video_fast" else "image/png")
+        return content
+
+    return StoreWorld(open=at(server.url), unreachable=at("http://127.0.0.1:1"), read=read)
+
+
+def folder_world(_request: pytest.FixtureRequest, catalogue: Catalogue, folder: Path) -> StoreWorld:
+    root, loop = folder / "results", folder / "loop"
+    root.mkdir()
+    loop.mkdir()
+
+    def at(root: Path) -> Callable[[], AssetStore]:
+        return lambda: ObjectStore(FolderObjects(root), buckets=catalogue.buckets, retry_seconds=0.1)
+
+    def read(bucket: str, key: str) -> bytes:
+        left_over = [path.name for path in (root / bucket).rglob(".*")]
+        assert left_over == [], "a draft was left behind"
+        return (root / bucket / key).read_bytes()
+
+    # What a link leads to that leads to itself cannot be told, as on a network's disk that is gone.
+    (loop / "video_fast").symlink_to(loop / "video_fast")
+    return StoreWorld(open=at(root), unreachable=at(loop), read=read)
+
+
+WORLDS = {"supabase": supabase_world, "s3": s3_world, "folder": folder_world}
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest, catalogue: Catalogue, tmp_path: Path) -> StoreWorld:
+    return WORLDS[request.param](request, catalogue, tmp_path)
 
 
 def put(store: AssetStore, bucket: str, key: str, *assets: Asset) -> None:

@@ -55,7 +55,9 @@ class FolderObjects:
         """Where an object lies; raises `BackendRefused` for a name that leads out of the folder, also over links."""
         parts = PurePosixPath(name).parts
         path = self._root.joinpath(*parts)
-        if {"..", "/"} & set(parts) or "\0" in name or not path.resolve().is_relative_to(self._root.resolve()):
+        plain = not {"..", "/"} & set(parts) and "\0" not in name
+        # Unlike `resolve` it takes links that lead to themselves, which then cannot be opened.
+        if not plain or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._root)):
             raise BackendRefused(f"{name!r} leads out of the store's folder")
         return path
 
@@ -87,13 +89,16 @@ class FolderObjects:
     def _read(self, name: str, max_bytes: int) -> bytes:
         # Opening what is no file, like a pipe, might never return.
         descriptor = os.open(self._path(name), os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise missing()
             if found.st_size > max_bytes:
                 raise too_large(max_bytes)
-            return file.read()
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(descriptor)
 
     def _problem(self, name: str, error: OSError) -> WorkerError:
         reason = error.strerror or type(error).__name__

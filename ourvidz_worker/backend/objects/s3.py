@@ -7,17 +7,21 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import S3Config, S3Store
+from obstore.store import S3Store
 
 from ourvidz_worker.backend.objects.places import S3Bucket
 from ourvidz_worker.backend.references.stored import missing, too_large
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkerError
 from ourvidz_worker.ports import Asset
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config
 
 PART_BYTES = 8 * 1024 * 1024
 """What is larger goes in parts of this size."""
@@ -119,7 +123,8 @@ class S3Objects:
                 "AWS_ENDPOINT_URL and OURVIDZ_STORE_URL"
             )
         if not status or status.startswith("5") or status in ("408", "429") or code in _PASSING:
-            return BackendUnavailable(f"{self._bucket} could not take or give {name} now ({said or 'no answer'})")
+            reason = said or quoted(told.rpartition(" - ")[2], *self._secrets)
+            return BackendUnavailable(f"{self._bucket} could not take or give {name} now ({reason})")
         if status == "404":
             return ConfigurationError(
                 f"{self._bucket} does not exist ({said}): create it, or correct OURVIDZ_STORE_URL"
@@ -133,7 +138,7 @@ class S3Objects:
 
 
 def _config(bucket: S3Bucket, access: S3Access) -> S3Config:
-    config = S3Config(region=access.region, virtual_hosted_style_request=bucket.virtual_host)
+    config: S3Config = {"region": access.region, "virtual_hosted_style_request": bucket.virtual_host}
     if access.endpoint:
         config["endpoint"] = _endpoint(bucket, access.endpoint)
     if access.key_id and access.secret_key:

@@ -16,6 +16,8 @@ from ourvidz_worker.contract.catalogue import MIB, Bucket
 from ourvidz_worker.errors import WorkerError
 
 _SECONDS = 10.0
+_RESULTS = ("image/png", "video/mp4")
+_THUMBNAIL = "image/webp"  # left out where a bucket does not take it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,13 @@ async def check_storage(*, url: str, service_key: str, buckets: Mapping[str, Buc
         return [_unreachable("storage", error)]
     try:
         answer.raise_for_status()
-        limits = {entry["id"]: entry.get("file_size_limit") for entry in answer.json()}
+        found = {
+            entry["id"]: (entry.get("file_size_limit"), entry.get("allowed_mime_types")) for entry in answer.json()
+        }
     except (httpx.HTTPStatusError, ValueError, LookupError, TypeError):
         sentence = f"storage does not list its buckets (HTTP {answer.status_code})"
         return [Finding(ok=False, sentence=sentence, cure="check SUPABASE_URL and SUPABASE_SERVICE_KEY")]
-    return [_bucket_finding(bucket, limits) for bucket in buckets.values()]
+    return [_bucket_finding(bucket, found) for bucket in buckets.values()]
 
 
 async def check_store(objects: Objects, place: Place) -> Finding:
@@ -121,22 +125,35 @@ async def _admitted(http: httpx.AsyncClient, url: str, token: str) -> bool:
     return answer.status_code != 401
 
 
-def _bucket_finding(bucket: Bucket, limits: Mapping[str, int | None]) -> Finding:
-    if bucket.name not in limits:
+def _bucket_finding(bucket: Bucket, found: Mapping[str, tuple[int | None, list[str] | None]]) -> Finding:
+    if bucket.name not in found:
         return Finding(
             ok=False,
             sentence=f"bucket {bucket.name} does not exist",
             cure=f"create it with a limit of {bucket.limit_bytes // MIB} MiB",
         )
-    limit = limits[bucket.name]
+    limit, allowed = found[bucket.name]
     if limit is not None and limit < bucket.limit_bytes:
         return Finding(
             ok=False,
             sentence=f"bucket {bucket.name} takes {limit} bytes, less than the {bucket.limit_bytes} expected",
             cure=f"raise its file size limit to {bucket.limit_bytes // MIB} MiB",
         )
+    refused = [media_type for media_type in bucket.media_types if not _admits(allowed, media_type)]
+    if not set(refused).isdisjoint(_RESULTS):
+        return Finding(
+            ok=False,
+            sentence=f"bucket {bucket.name} does not take {', '.join(refused)}",
+            cure=f"add {', '.join(refused)} to its allowed MIME types",
+        )
+    without = ", and no thumbnails" if _THUMBNAIL in refused else ""
     shown = "no limit of its own" if limit is None else f"up to {limit // MIB} MiB"
-    return Finding(ok=True, sentence=f"bucket {bucket.name} exists, {shown}")
+    return Finding(ok=True, sentence=f"bucket {bucket.name} exists, {shown}{without}")
+
+
+def _admits(allowed: list[str] | None, media_type: str) -> bool:
+    """A list may hold whole groups, like `image/*`; without one a bucket takes everything."""
+    return not allowed or media_type in allowed or f"{media_type.partition('/')[0]}/*" in allowed or "*/*" in allowed
 
 
 async def _request(method: str, url: str, service_key: str) -> httpx.Response:

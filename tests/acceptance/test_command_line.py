@@ -122,13 +122,19 @@ class TestDoctor:
         assert said.code == 0, said.out
         findings = said.document["findings"]
         areas = {finding["area"] for finding in findings}
-        assert areas == {
+        of_the_moment = {"processes", "aside"}
+        assert areas - of_the_moment == {
             "versions",
             "configuration",
             "environment",
             "card",
+            "machine",
             "models",
             "disk",
+            "ports",
+            "video",
+            "keys",
+            "network",
             "redis",
             "storage",
             "callback",

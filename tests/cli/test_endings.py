@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from ourvidz_worker.cli import doctor
+from ourvidz_worker.cli.doctor import command as doctor
 from tests.support.commands import ROOT, clean_environment
 from tests.support.said import said_by
 

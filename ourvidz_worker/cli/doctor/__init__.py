@@ -1,0 +1,1 @@
+"""`doctor`: everything that an operator meets on a new pod, each finding with its cure."""

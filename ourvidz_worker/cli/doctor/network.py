@@ -46,7 +46,7 @@ async def _look(variable: str, url: str) -> list[Diagnosis]:
             answer = await http.head(url)
             heard = time.time()
     except (TimeoutError, httpx.HTTPError) as error:
-        return [note("network", *_trouble(error, host, variable))]
+        return [note("network", *trouble(error, host, variable))]
     return [skew] if (skew := clock_skew(answer.headers.get("date"), asked, heard, host)) else []
 
 
@@ -64,7 +64,8 @@ def clock_skew(date: str | None, asked: float, heard: float, host: str) -> Diagn
     return note("network", f"this machine's clock is {abs(ahead):.0f} s {way} that of {host}", cure)
 
 
-def _trouble(error: Exception, host: str, variable: str) -> tuple[str, str]:
+def trouble(error: Exception, host: str, variable: str) -> tuple[str, str]:
+    """The sentence on what stands in the way, and its cure, from the first cause that is known."""
     for cause in _causes(error):
         if isinstance(cause, socket.gaierror):
             return (
@@ -72,7 +73,7 @@ def _trouble(error: Exception, host: str, variable: str) -> tuple[str, str]:
                 f"check {variable}, and the pod's name servers (/etc/resolv.conf)",
             )
         if isinstance(cause, ssl.SSLCertVerificationError):
-            reason = cause.verify_message or "it is not valid"
+            reason = getattr(cause, "verify_message", None) or "it is not valid"
             cure = "correct the clock, or add the authority of a proxy in between to SSL_CERT_FILE"
             return f"the certificate of {host} is refused: {reason}", cure
         if isinstance(cause, ConnectionRefusedError):

@@ -25,7 +25,8 @@ def examine_spool(folder: Path) -> Iterator[Diagnosis]:
         yield note("aside", sentence, "see `ourvidz-worker queue parked list`, then resend or drop")
     if stale:
         days = KEPT_SECONDS / 86400
-        sentence = f"{counted(len(stale), 'finished result')} not delivered in {folder}, the oldest for {stale[0] / 3600:.0f} h"
+        since = f"the oldest for {stale[0] / 3600:.0f} h"
+        sentence = f"{counted(len(stale), 'finished result')} not delivered in {folder}, {since}"
         cure = f"a worker delivers them when their jobs come back; what stays is removed after {days:g} days"
         yield note("aside", sentence, cure)
 

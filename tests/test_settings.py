@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ourvidz_worker.backend.objects.places import Folder, S3Bucket
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.settings import QwenSettings, Settings, _state_folder, load_settings, pod_settings, read_settings
 
@@ -22,7 +23,7 @@ NEEDED = {
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("OURVIDZ_", "SUPABASE_", "UPSTASH_", "JOB_CALLBACK_")):
+        if name.startswith(("OURVIDZ_", "SUPABASE_", "UPSTASH_", "JOB_CALLBACK_", "AWS_")):
             monkeypatch.delenv(name)
 
 
@@ -305,6 +306,127 @@ def test_the_address_of_a_timestamp_service_is_not_repeated(monkeypatch: pytest.
     (problem,) = problems()
     assert problem.startswith("OURVIDZ_C2PA_TIMESTAMP_URL is wrong: must be the address alone")
     assert SECRET not in problem
+
+
+ELSEWHERE = {
+    "OURVIDZ_QUEUE_URL": "redis://user:p%40ss-4f1c@redis.internal:6380/2",
+    "OURVIDZ_STORE_URL": "file:///workspace/results",
+    "OURVIDZ_REPORT_URL": "https://product.example/hooks/jobs",
+    "JOB_CALLBACK_SECRET": SECRET,
+}
+
+
+class TestBackendsByUrl:
+    @pytest.fixture(autouse=True)
+    def elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in ELSEWHERE.items():
+            monkeypatch.setenv(name, value)
+
+    def test_nothing_of_supabase_or_upstash_is_needed_then(self) -> None:
+        settings = load_settings()
+        assert (settings.supabase_url, settings.redis_rest_url) == ("", "")
+        assert settings.store == Folder(Path("/workspace/results"))
+        assert settings.report_url == "https://product.example/hooks/jobs"
+
+    @pytest.mark.parametrize(
+        ("missing", "needed"),
+        [
+            ("OURVIDZ_QUEUE_URL", ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"]),
+            ("OURVIDZ_STORE_URL", ["SUPABASE_URL", "SUPABASE_SERVICE_KEY"]),
+            ("OURVIDZ_REPORT_URL", ["SUPABASE_URL", "SUPABASE_SERVICE_KEY"]),
+            ("JOB_CALLBACK_SECRET", ["JOB_CALLBACK_SECRET"]),
+        ],
+    )
+    def test_each_is_needed_while_something_uses_it(
+        self, monkeypatch: pytest.MonkeyPatch, missing: str, needed: list[str]
+    ) -> None:
+        monkeypatch.setenv(missing, "")
+        found = problems()
+        assert [problem.split()[0] for problem in found] == needed
+        assert all("is not set" in problem for problem in found)
+
+    def test_a_wrong_address_is_named_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What it should have replaced is no second problem."""
+        monkeypatch.setenv("OURVIDZ_QUEUE_URL", "redis.internal:6379")
+        monkeypatch.setenv("OURVIDZ_STORE_URL", "gs://results")
+        monkeypatch.setenv("OURVIDZ_REPORT_URL", "product.example")
+        assert [problem.split()[0] for problem in problems()] == [
+            "OURVIDZ_QUEUE_URL",
+            "OURVIDZ_STORE_URL",
+            "OURVIDZ_REPORT_URL",
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "value", "says"),
+        [
+            ("OURVIDZ_QUEUE_URL", "https://x.upstash.io", "is a REST address, and must begin with redis://"),
+            ("OURVIDZ_QUEUE_URL", "unix:///run/redis.sock", "must begin with redis:// or, with TLS, rediss://"),
+            ("OURVIDZ_QUEUE_URL", "redis://", "names no host"),
+            ("OURVIDZ_QUEUE_URL", "redis://:s3cret@", "names no host"),
+            ("OURVIDZ_QUEUE_URL", "redis://:s3cret#1@host", "has a port that is none; in a password write"),
+            ("OURVIDZ_QUEUE_URL", "redis://:s3cret/1@host", "has a port that is none; in a password write"),
+            ("OURVIDZ_QUEUE_URL", "redis://host:0/s3cret", "has a port that is none"),
+            ("OURVIDZ_QUEUE_URL", "redis://host/jobs", "must end with the number of the database"),
+            ("OURVIDZ_QUEUE_URL", "redis://host/0?password=s3cret", "must end with the number of the database"),
+            ("OURVIDZ_STORE_URL", "s3://key:s3cret@results", "must hold no keys: set AWS_ACCESS_KEY_ID"),
+            ("OURVIDZ_REPORT_URL", "http://product.example", "must begin with https://, but for this machine"),
+            ("OURVIDZ_REPORT_URL", "https://u:s3cret@product.example", "must be the address alone"),
+            ("OURVIDZ_REPORT_URL", "https://product.example?key=s3cret", "must be the address alone"),
+        ],
+    )
+    def test_what_is_wrong_with_an_address_is_one_sentence_that_does_not_repeat_it(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+    ) -> None:
+        monkeypatch.setenv(name, value)
+        (problem,) = problems()
+        assert problem.startswith(f"{name} is wrong: {says}")
+        assert "s3cret" not in problem
+
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:9000/hook", "http://localhost/hook", "http://[::1]/hook"])
+    def test_reports_to_this_machine_may_go_without_tls(self, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+        monkeypatch.setenv("OURVIDZ_REPORT_URL", url)
+        assert load_settings().report_url == url
+
+    @pytest.mark.parametrize(
+        ("given", "says"),
+        [
+            ({}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set"),
+            ({"AWS_ACCESS_KEY_ID": "AKIA"}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together"),
+            ({"AWS_SECRET_ACCESS_KEY": SECRET}, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together"),
+            ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"}, None),
+            ({"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret"}, None),
+        ],
+    )
+    def test_a_bucket_needs_both_keys_or_a_role(
+        self, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], says: str | None
+    ) -> None:
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        load_settings()  # a folder needs neither
+        monkeypatch.setenv("OURVIDZ_STORE_URL", "s3://results/pod")
+        if says is None:
+            assert load_settings().store == S3Bucket("results", "pod")
+            return
+        (problem,) = problems()
+        assert problem.startswith(says)
+
+    def test_a_store_of_ones_own_has_an_address_and_a_region(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio:9000/")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "auto")
+        settings = load_settings()
+        assert (settings.aws_endpoint_url, settings.aws_region) == ("http://minio:9000", "auto")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "minio:9000")
+        (problem,) = problems()
+        assert problem.startswith(("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
+
+    def test_passwords_and_keys_are_struck_out_in_each_spelling(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        keys = {"AWS_ACCESS_KEY_ID": "AKIA-1b", "AWS_SECRET_ACCESS_KEY": "aws-2c", "AWS_SESSION_TOKEN": "token-3d"}
+        for name, value in keys.items():
+            monkeypatch.setenv(name, value)
+        settings = load_settings()
+        assert set(settings.secrets) == {"p%40ss-4f1c", "p@ss-4f1c", SECRET, *keys.values()}
+        shown = f"{settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+        assert not any(secret in shown for secret in settings.secrets)
 
 
 class TestLanguageWorker:

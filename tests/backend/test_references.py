@@ -13,6 +13,7 @@ import respx
 from PIL import Image
 
 from ourvidz_worker.backend.references.source import HttpReferenceSource
+from ourvidz_worker.backend.references.stored import missing, too_large
 from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.errors import BackendUnavailable, ReferenceUnusable, WorkerError
 from ourvidz_worker.ports import ReferenceImage
@@ -40,7 +41,7 @@ def fetch(source: str, **options: Any) -> ReferenceImage:
     async def run() -> ReferenceImage:
         names = Names({host: (address,) for host, address in ADDRESSES.items()})
         usual: dict[str, Any] = {"sleep": Pauses(), "resolver": names, "hosts": ("pictures.example", "inside.example")}
-        references = HttpReferenceSource(url=URL, service_key=KEY, **(usual | options))
+        references = HttpReferenceSource(**({"url": URL, "service_key": KEY} | usual | options))
         try:
             return await references.fetch(Reference("style", source, 0.7, FIELD))
         finally:
@@ -214,3 +215,42 @@ def test_the_key_is_not_in_the_sources_representation() -> None:
     references = HttpReferenceSource(url=URL, service_key=KEY)
     assert KEY not in repr(references)
     asyncio.run(references.close())
+
+
+class Shelf:
+    """A store that holds one picture."""
+
+    async def read(self, name: str, *, max_bytes: int) -> bytes:
+        if name != "reference_images/user/a.png":
+            raise missing()
+        content = png()
+        if len(content) > max_bytes:
+            raise too_large(max_bytes)
+        return content
+
+
+def test_where_results_go_elsewhere_paths_are_read_from_there(respx_mock: respx.MockRouter) -> None:
+    image = fetch("reference_images/user/a.png", stored=Shelf(), url=None, service_key="")
+    assert image.pixels.shape == (4, 6, 3)
+    assert fetch("reference_images/user/a.png", stored=Shelf()).pixels.shape == (4, 6, 3)
+    assert not respx_mock.calls
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "says"),
+    [
+        ("reference_images/user/b.png", {}, f"{FIELD} cannot be read: there is no such file in the store"),
+        ("reference_images/user/a.png", {"max_bytes": 8}, f"{FIELD} is larger than "),
+        ("reference_images/user/a.png", {"max_pixels": 23}, f"{FIELD} is 6x4, more than 23 pixels"),
+    ],
+)
+def test_a_file_of_the_store_has_the_limits_of_all_pictures(source: str, options: dict[str, int], says: str) -> None:
+    with pytest.raises(ReferenceUnusable, match=says):
+        fetch(source, stored=Shelf(), url=None, service_key="", **options)
+
+
+def test_without_a_project_the_listed_hosts_are_left(respx_mock: respx.MockRouter) -> None:
+    respx_mock.get(at(ELSEWHERE)).mock(return_value=PICTURE)
+    assert fetch(ELSEWHERE, stored=Shelf(), url=None, service_key="").pixels.shape == (4, 6, 3)
+    with pytest.raises(ReferenceUnusable, match="is not an allowed host"):
+        fetch(SIGNED, stored=Shelf(), url=None, service_key="")

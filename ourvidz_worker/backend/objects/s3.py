@@ -140,7 +140,8 @@ class S3Objects:
 def _config(bucket: S3Bucket, access: S3Access) -> S3Config:
     config: S3Config = {"region": access.region, "virtual_hosted_style_request": bucket.virtual_host}
     if access.endpoint:
-        config["endpoint"] = _endpoint(bucket, access.endpoint)
+        # Under both names, or AWS_ENDPOINT_URL_S3 of the environment would win.
+        config["endpoint"] = config["aws_endpoint_url_s3"] = _endpoint(bucket, access.endpoint)
     if access.key_id and access.secret_key:
         config["access_key_id"] = access.key_id
         config["secret_access_key"] = access.secret_key

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, LiteralString, TypeVar
+from typing import Annotated, Any, Literal, LiteralString, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -67,6 +68,14 @@ _UNREPEATED = (
     "OURVIDZ_QUEUE_URL",
     "OURVIDZ_STORE_URL",
     "OURVIDZ_REPORT_URL",
+)
+_UNREACHED = (
+    "OURVIDZ_QWEN_HOST is {host}, where only this machine reaches the language worker that OURVIDZ_REGISTER_FUNCTION "
+    "makes known to the product: set OURVIDZ_QWEN_HOST to 0.0.0.0, or leave OURVIDZ_REGISTER_FUNCTION away"
+)
+_NO_PUBLIC_URL = (
+    "OURVIDZ_PUBLIC_URL is not set, and neither is RUNPOD_POD_ID: OURVIDZ_REGISTER_FUNCTION makes the language worker "
+    "known to the product; set OURVIDZ_PUBLIC_URL to the https address at which it is reached from outside"
 )
 _WHOLE = "whole_sentence"  # pydantic names a field whose default is wrong by our name, not the variable's
 _UNSIGNED: LiteralString = (
@@ -165,6 +174,8 @@ class QwenSettings(RosterSettings):
     qwen_port: int = _ours("QWEN_PORT", 8791, ge=1, le=65535)
     qwen_token: SecretStr | None = _ours("QWEN_TOKEN", None)
     qwen_queue: int = _ours("QWEN_QUEUE", 8, ge=0)  # requests
+    register_function: str | None = _ours("REGISTER_FUNCTION", None, pattern=r"^[A-Za-z0-9_-]+$")
+    public_url: str | None = _ours("PUBLIC_URL", None)
     language_model_url: str | None = _ours("LANGUAGE_MODEL_URL", None)
     language_model_key: SecretStr | None = _ours("LANGUAGE_MODEL_KEY", None)
     language_model_name: str | None = _ours("LANGUAGE_MODEL_NAME", None)
@@ -207,6 +218,11 @@ class QwenSettings(RosterSettings):
     @classmethod
     def _check_pods(cls, value: str) -> str:
         return ",".join(_address(part.strip()) for part in value.split(",") if part.strip())
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str | None) -> str | None:
+        return value and _safe_address(value)
 
     @field_validator("qwen_host", mode="before")
     @classmethod
@@ -285,6 +301,67 @@ class QwenSettings(RosterSettings):
         return delays[kind]
 
 
+class RegisteringSettings(QwenSettings):
+    """Of a language worker that makes itself known to the product."""
+
+    product_url: str = Field(default="", validation_alias="SUPABASE_URL", validate_default=True)
+    product_key: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=AliasChoices("SUPABASE_SERVICE_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
+        validate_default=True,
+    )
+    pod_id: str | None = Field(
+        default=None, validation_alias="RUNPOD_POD_ID", pattern=r"^[A-Za-z0-9-]+$", validate_default=True
+    )
+
+    @field_validator("product_url", "product_key", mode="before")
+    @classmethod
+    def _strip_product(cls, value: object) -> object:
+        return _stripped(value)
+
+    @field_validator("product_url")
+    @classmethod
+    def _check_product_url(cls, value: str) -> str:
+        return _address(value) if value else _missing("SUPABASE_URL")
+
+    @field_validator("product_key")
+    @classmethod
+    def _check_product_key(cls, value: SecretStr) -> SecretStr:
+        return _header_value(value) if value else _missing("SUPABASE_SERVICE_KEY")
+
+    @field_validator("pod_id")
+    @classmethod
+    def _check_reach(cls, value: str | None, known: ValidationInfo) -> str | None:
+        """The last field: by now it is known how the others are set."""
+        problems = []
+        host, public = str(known.data.get("qwen_host")), known.data.get("public_url", "wrong")
+        if public is None and is_loopback(f"http://{_place(host, 0)}"):
+            problems.append(_UNREACHED.format(host=host))
+        if public is None and value is None:
+            problems.append(_NO_PUBLIC_URL)
+        if known.data.get("qwen_token", "wrong") is None:
+            problems.append(f"OURVIDZ_QWEN_TOKEN is not set: OURVIDZ_REGISTER_FUNCTION is; {QWEN_CURE}")
+        if problems:
+            raise PydanticCustomError(_WHOLE, "{problems}", {"problems": "\n".join(problems)})
+        return value
+
+    @property
+    def function(self) -> str:
+        assert self.register_function is not None, "whoever names no function registers nowhere"
+        return self.register_function
+
+    @property
+    def public_address(self) -> tuple[str, str]:
+        """Where the product reaches the language worker, and the variable that says so."""
+        if self.public_url is not None:
+            return self.public_url, "OURVIDZ_PUBLIC_URL"
+        return f"https://{self.pod_id}-{self.qwen_port}.proxy.runpod.net", "RUNPOD_POD_ID"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (*_values(self.product_key), *super().secrets)
+
+
 class BackendSettings(QwenSettings):
     """Where jobs come from, where results go and who hears of them: Supabase and Upstash unless a URL says otherwise.
 
@@ -351,9 +428,7 @@ class BackendSettings(QwenSettings):
     @field_validator("report_url")
     @classmethod
     def _check_report_url(cls, value: str | None) -> str | None:
-        if value is not None and _address(value).startswith("http://") and not is_loopback(value):
-            raise ValueError("must begin with https://, but for this machine itself")
-        return value
+        return value and _safe_address(value)
 
     @field_validator("supabase_url", "redis_rest_url", "aws_endpoint_url")
     @classmethod
@@ -497,6 +572,11 @@ PROBE_PORTS = {"orchestrator": 9400, "sdxl": 9401, "wan": 9402, "qwen": 9403}
 AnySettings = TypeVar("AnySettings", bound=VolumeSettings)
 
 
+def qwen_settings() -> type[QwenSettings]:
+    """Which settings the language worker needs: one that registers with the product has more of them."""
+    return RegisteringSettings if os.environ.get("OURVIDZ_REGISTER_FUNCTION", "").strip() else QwenSettings
+
+
 def pod_settings() -> type[QwenSettings]:
     """Which settings the workers of the pod need: a pod of the language worker alone has no backend."""
     try:
@@ -553,6 +633,13 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _safe_address(value: str) -> str:
+    address = _address(value)
+    if address.startswith("http://") and not is_loopback(address):
+        raise ValueError("must begin with https://, but for this machine itself")
+    return address
+
+
 def _header_value(value: SecretStr) -> SecretStr:
     if not _HEADER_VALUE.fullmatch(value.get_secret_value()):
         raise ValueError("holds a character that no header can carry, like a line break or a curly quote")
@@ -565,6 +652,10 @@ def _needed(value: AnyValue, known: ValidationInfo, *, elsewhere: tuple[str, ...
         name = _VARIABLES[str(known.field_name)]
         raise PydanticCustomError(_WHOLE, "{name} is not set: {cure}", {"name": name, "cure": _CURES[name]})
     return value
+
+
+def _missing(name: str) -> NoReturn:
+    raise PydanticCustomError(_WHOLE, "{name} is not set: {cure}", {"name": name, "cure": _CURES[name]})
 
 
 def _values(*held: SecretStr | None) -> tuple[str, ...]:

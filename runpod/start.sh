@@ -16,7 +16,8 @@ volume=${OURVIDZ_VOLUME:-/workspace}
 state=$volume/ourvidz
 child=
 
-say() { printf 'start.sh: %s\n' "$*" >&2; }
+exec {log}>&2 # a signal may come while a step's own words go to a file
+say() { printf 'start.sh: %s\n' "$*" >&"$log"; }
 
 give_up() {
     say "$*"
@@ -168,6 +169,10 @@ prepare_python() {
     is_whole "$environment" "$wanted" || rm -rf "$environment"
     mv -T "$building" "$environment" 2>/dev/null || is_whole "$environment" "$wanted" # another pod was first
     say "the Python environment is installed"
+    local other
+    for other in "$state"/python-*; do
+        [ "$other" = "$environment" ] || say "$other is of an earlier version: remove it once no pod uses it"
+    done
 }
 
 install_into() {
@@ -213,17 +218,21 @@ PYTHON
     [ "$code" -ne "$CONFIGURATION" ] || give_up "the workers of this pod could not run; see the problems above"
 }
 
-trap 'end_with 143' TERM
-trap 'end_with 130' INT
-check_variables
-cd "$root"
-mkdir -p "$state"
-keep_on_volume
-lock
-prepare_python
-prepare_models
-unlock
-consult_doctor
-say "starting the orchestrator"
-trap - TERM INT
-exec "$interpreter" orchestrator.py
+main() {
+    trap 'end_with 143' TERM
+    trap 'end_with 130' INT
+    check_variables
+    cd "$root"
+    mkdir -p "$state"
+    keep_on_volume
+    lock
+    prepare_python
+    prepare_models
+    unlock
+    consult_doctor
+    say "starting the orchestrator"
+    trap - TERM INT
+    exec "$interpreter" orchestrator.py {log}>&-
+}
+
+main # bash has read all of this by now, so that an update of the file cannot change what runs

@@ -24,7 +24,7 @@ from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
 from ourvidz_worker.control import NAME_VARIABLE, WorkerKind
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.runtime.worker import DELIVERY_GRACE
-from ourvidz_worker.settings import QwenSettings, Settings, pod_settings
+from ourvidz_worker.settings import QwenSettings, Settings, pod_settings, qwen_settings, read_settings
 from ourvidz_worker.supervisor.broker import Broker
 from ourvidz_worker.supervisor.child import HANG_GRACE, Child, ChildSpec, Release
 from ourvidz_worker.supervisor.gpu import Card, visible_cards
@@ -38,6 +38,8 @@ _STOP_MARGIN = 10.0  # closing connections and handing jobs back, after the grac
 
 def run(_arguments: argparse.Namespace) -> int:
     settings = start_daemon("orchestrator", pod_settings())
+    if "qwen" in settings.workers:
+        read_settings(qwen_settings())  # what it lacks is said once, and not by each of its starts
     files = ConfigFiles(settings.config_dir)
     cards = visible_cards()
     if problems := list(misplaced(settings.roster, cards)):

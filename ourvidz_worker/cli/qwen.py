@@ -21,6 +21,7 @@ from ourvidz_worker.cli.process import (
     obey_signals,
     run_to_the_end,
 )
+from ourvidz_worker.cli.registering import ReadyListener, registered
 from ourvidz_worker.cli.startup import start_daemon
 from ourvidz_worker.cli.wiring import read_configuration
 from ourvidz_worker.config_files import ConfigFiles
@@ -35,17 +36,18 @@ from ourvidz_worker.runtime.control_channel import ControlChannel
 from ourvidz_worker.runtime.heartbeat import beat
 from ourvidz_worker.runtime.language.service import PromptService
 from ourvidz_worker.runtime.progress import Silent
-from ourvidz_worker.settings import QwenSettings
+from ourvidz_worker.settings import QwenSettings, qwen_settings
 
 
 def run(_arguments: argparse.Namespace) -> int:
     channel = inherited_channel()
-    settings = start_daemon("qwen", QwenSettings)
+    settings = start_daemon("qwen", qwen_settings())
     return run_to_the_end(partial(_serve, settings, settings.known_token(), channel))
 
 
 async def _serve(settings: QwenSettings, token: str, channel: ControlChannel | None) -> int:
-    voice = OwnView("qwen", channel or Silent())
+    view = OwnView("qwen", channel or Silent())
+    voice = ReadyListener(view)
     try:
         built = _build(settings, token, voice, channel)
     except ConfigurationError as error:
@@ -55,7 +57,7 @@ async def _serve(settings: QwenSettings, token: str, channel: ControlChannel | N
     beating = asyncio.create_task(beat(voice, silence_limit=settings.silence_limit))
     structlog.get_logger().info("qwen_listening", address=settings.qwen_place)
     try:
-        async with probed("qwen", settings, voice):
+        async with probed("qwen", settings, view), registered(settings, voice.ready):
             code = await exit_code_of(built.worker.run(built.server, built.doors))
             end_soon(code)
     finally:

@@ -41,7 +41,7 @@ def environment(backend: RunningBackend, folder: Path, **changes: str) -> dict[s
 
 
 def job(backend: RunningBackend, **changes: Any) -> dict[str, Any]:
-    payload = json.loads((PAYLOADS / "sdxl_image_fast.json").read_text())
+    payload: dict[str, Any] = json.loads((PAYLOADS / "sdxl_image_fast.json").read_text())
     payload |= {"id": str(uuid.uuid4()), **changes}
     backend.run(backend.backend.submit(payload))
     return payload

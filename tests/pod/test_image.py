@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ourvidz_worker import __version__
-from ourvidz_worker.settings import PROBE_PORTS, Settings
+from ourvidz_worker.settings import PROBE_PORTS, ServerlessSettings, Settings, read_settings
 from tests.support.commands import ROOT
 
 DOCKERFILE = (ROOT / "runpod" / "Dockerfile").read_text()
@@ -156,8 +156,6 @@ def test_a_templates_variables_are_ours_and_its_secrets_are_references(name: str
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_templates_environment_is_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ourvidz_worker.settings import ServerlessSettings, read_settings
-
     for variable in variables():
         monkeypatch.delenv(variable, raising=False)
     for variable, value in template(name)["env"].items():

@@ -147,6 +147,7 @@ def test_an_installation_that_was_interrupted_leaves_nothing_that_counts(
     with RunningCommand([tree.script], tree.environment({**SET, "HANG": "1"}), program="bash") as hanging:
         wait_until(lambda: len(tree.steps) == 2, "the installation")
         assert hanging.stop(number) == code
+    assert ("ended by a signal" in hanging.log()) is (number == signal.SIGTERM)
     [leftover] = tree.environments()
     assert ".building." in leftover
     broken = tree.start({**SET, "BREAK": "1"})

@@ -63,7 +63,7 @@ class Pod:
 
     def job(self, **changes: Any) -> dict[str, Any]:
         """A recorded job with its rows at the product, which has put it on no queue of ours."""
-        payload = json.loads((PAYLOADS / "sdxl_image_fast.json").read_text())
+        payload: dict[str, Any] = json.loads((PAYLOADS / "sdxl_image_fast.json").read_text())
         payload |= {"id": str(uuid.uuid4()), **changes}
         self.backend.run(self.backend.backend.submit(payload))
         return payload
@@ -184,7 +184,8 @@ async def test_a_job_that_runpod_stops_ends_at_its_next_step(pod: Pod) -> None:
         running = asyncio.create_task(pod.run(worker, job))
         await gate.reached()
         running.cancel()
-        await eventually(lambda: not gate.open(), "the step going on")
+        await eventually(lambda: worker._queue._held[0].withdrawn, "the word of the stop")
+        gate.open()
         with pytest.raises(asyncio.CancelledError):
             await running
         assert pod.row(job)["error_message"] == "the job was cancelled"

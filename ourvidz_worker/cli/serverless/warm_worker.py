@@ -131,7 +131,8 @@ class WarmWorker:
             async with asyncio.timeout(LAST_REPORT_SECONDS):
                 await self._built.courier.report(callback)
         except (WorkerError, Fenced, TimeoutError) as error:
-            structlog.get_logger().warning("last_report_failed", job_id=started.job_id, problem=str(error) or "it took too long")
+            problem = str(error) or "it took too long"
+            structlog.get_logger().warning("last_report_failed", job_id=started.job_id, problem=problem)
 
     def _keep(self, callback: Callback) -> None:
         self._report = callback

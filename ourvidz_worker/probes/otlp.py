@@ -28,6 +28,7 @@ SERVICE = "ourvidz_worker"
 _KINDS = {JOB_SPAN: SpanKind.CONSUMER, "upload": SpanKind.CLIENT, "callback": SpanKind.CLIENT}
 _LIBRARY = "opentelemetry"
 _LAST_SECONDS = 0.5
+_CURE = "see that OTEL_EXPORTER_OTLP_ENDPOINT names a collector that takes OTLP over HTTP, mostly on port 4318"
 
 
 class OtlpSpan:
@@ -104,7 +105,7 @@ class _Troubles(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if not self._told:
             self._told = True
-            self._log.warning("traces_not_sent", problem=record.getMessage())
+            self._log.warning("traces_not_sent", problem=record.getMessage(), cure=_CURE)
 
     def over(self) -> None:
         if self._told:

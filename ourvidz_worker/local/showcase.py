@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +13,10 @@ from ourvidz_worker.contract.fields import Sections
 from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.contract.payload_error import PayloadError
 from ourvidz_worker.contract.references import parse_references
-from ourvidz_worker.contract.storage_keys import thumbnail_key
 from ourvidz_worker.errors import JobCancelled
 from ourvidz_worker.local.addresses import Addresses
 from ourvidz_worker.local.database import Database, Row
+from ourvidz_worker.local.json_body import parse_json
 from ourvidz_worker.local.requests import remembered
 
 SHOWN = 200
@@ -54,23 +53,13 @@ class Showcase:
         heard = self._heard([job["id"] for job in jobs])
         return [self._shown(job, heard[job["id"]], cancelled) for job in jobs]
 
-    def status(self, job: Row) -> str:
-        """A job that failed because somebody stopped it counts as cancelled."""
-        return _status(job, self._heard([job["id"]])[job["id"]])
-
     def assets(self, job: Row) -> list[dict[str, Any]]:
         """The job's files that exist: bucket, key, size, type and a signed address, and one of its thumbnail."""
         metadata = job["metadata"] or {}
         workspace = self._database.select("workspace_assets", "job_id = ?", [job["id"]], tail="ORDER BY asset_index")
         told = metadata.get("all_assets")  # a producer may have put anything there
         keys = told if told and isinstance(told, list) else [row["temp_storage_path"] for row in workspace]
-        bucket = metadata.get("bucket") or job["job_type"]
-        found = (self._asset(str(bucket), str(key)) for key in keys)
-        return [asset for asset in found if asset]
-
-    def _asset(self, bucket: str, key: str) -> dict[str, Any] | None:
-        asset = self._addresses.described(bucket, key)
-        return asset and asset | {"thumbnail": self._addresses.of(bucket, thumbnail_key(key))}
+        return self._addresses.files(str(metadata.get("bucket") or job["job_type"]), [str(key) for key in keys])
 
     def _shown(self, job: Row, heard: Heard, cancelled: Collection[str]) -> dict[str, Any]:
         metadata, told = job["metadata"] or {}, heard.metadata
@@ -156,6 +145,7 @@ class Showcase:
 
 
 def _status(job: Row, heard: Heard) -> str:
+    """A job that failed because somebody stopped it counts as cancelled."""
     stopped = job["status"] == "failed" and heard.metadata.get("error_type") == JobCancelled.error_type
     return "cancelled" if stopped else str(job["status"])
 
@@ -167,8 +157,8 @@ def _methods(told: Mapping[str, Any]) -> dict[str, str]:
 
 def _object(text: str) -> Mapping[str, Any]:
     try:
-        return _mapping(json.loads(text))
-    except (ValueError, RecursionError):
+        return _mapping(parse_json(text))
+    except ValueError:
         return {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -137,6 +137,12 @@ class ObjectStore:
         if row is None or not (public or _owns(identity, key)):
             raise errors.object_not_found()
         return row
+
+    def present(self, bucket: str, keys: Sequence[str]) -> dict[str, Row]:
+        """Which of these keys (a few) have an object, whoever owns it."""
+        places = ", ".join("?" for _ in keys)
+        rows = self._database.select("objects", f"bucket_id = ? AND name IN ({places})", [bucket, *keys])
+        return {row["name"]: row for row in rows}
 
     def path(self, row: Row) -> Path:
         return self._objects / str(row["version"])

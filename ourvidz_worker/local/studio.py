@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from ourvidz_worker import __version__
@@ -158,7 +159,9 @@ def _choice(job_type: JobType) -> dict[str, object]:
 
 
 def _json(content: object, status: int = 200) -> Response:
-    return JSONResponse(content, status, headers=PRIVATE)
+    """In ASCII: a report may hold half of a surrogate pair, which no UTF-8 can."""
+    body = json.dumps(content, separators=(",", ":"))
+    return Response(body, status, headers=PRIVATE, media_type="application/json")
 
 
 def _answering(handler: Handler) -> Handler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,13 @@ class TestJobs:
         assert httpx.get(backend.url + first["thumbnail"]).content == b"small"
         assert shown(studio)[0]["assets"] == job["assets"]  # a browser need not load them again
 
+    def test_half_a_letter_in_a_report_spoils_nothing(self, studio: httpx.Client, http: httpx.Client) -> None:
+        body = json.dumps(
+            {"job_id": queue(studio), "status": "failed", "error_message": "x", "metadata": {"a": "\ud800"}}
+        )
+        http.post("/functions/v1/job-callback", content=body).raise_for_status()
+        assert [job["status"] for job in shown(studio)] == ["failed"]
+
     def test_a_failed_job_says_why_and_whether_to_try_again(self, studio: httpx.Client, http: httpx.Client) -> None:
         job_id = queue(studio)
         told = {"error_type": "out_of_memory", "retryable": True}
@@ -335,15 +343,10 @@ class Told:
                 return progress
 
 
-class events:  # noqa: N801 - reads like the function that it is
-    def __init__(self, client: httpx.Client) -> None:
-        self._stream = client.stream("GET", "/local/events")
-
-    def __enter__(self) -> Told:
-        return Told(self._stream.__enter__())
-
-    def __exit__(self, *raised: object) -> None:
-        self._stream.__exit__(*raised)
+@contextmanager
+def events(client: httpx.Client) -> Iterator[Told]:
+    with client.stream("GET", "/local/events") as response:
+        yield Told(response)
 
 
 class ScriptedPod:

@@ -26,7 +26,7 @@ DASHBOARD = json.loads((GRAFANA / "dashboard.json").read_text(encoding="utf-8"))
 RULES = yaml.safe_load((GRAFANA / "alerts.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
 SCRAPING = yaml.safe_load((ROOT / "configs" / "prometheus.yml").read_text(encoding="utf-8"))
 EVERYWHERE = {"instance", "job", "pod", "le"}
-OTHERS = {"up": set(), "process_resident_memory_bytes": set()}
+OTHERS: dict[str, set[str]] = {"up": set(), "process_resident_memory_bytes": set()}
 ROWS = ["Jobs", "Latency against what is expected", "Queue", "Memory of the cards", "Reliability", "What costs"]
 
 

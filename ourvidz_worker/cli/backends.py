@@ -1,4 +1,4 @@
-"""Which adapters the environment asks for: the one place that chooses among them.
+"""Which stores, reporters and sources of references the environment asks for; `queueing` says which queue.
 
 A library that only one of them needs is imported with it.
 """
@@ -13,36 +13,21 @@ from ourvidz_worker.backend.health import Finding, check_callback, check_queue, 
 from ourvidz_worker.backend.objects.folder import FolderObjects
 from ourvidz_worker.backend.objects.places import Folder, Place, S3Bucket
 from ourvidz_worker.backend.objects.store import Objects, ObjectStore
-from ourvidz_worker.backend.queue.commands import Redis
 from ourvidz_worker.backend.references.source import HttpReferenceSource
 from ourvidz_worker.backend.retrying import Sleep
 from ourvidz_worker.backend.supabase.callbacks import CallbackReporter
 from ourvidz_worker.backend.supabase.job_rows import SupabaseJobRows
 from ourvidz_worker.backend.supabase.store import SupabaseStore
-from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.backend.webhook.no_rows import NoRows
 from ourvidz_worker.backend.webhook.reporter import WebhookReporter
+from ourvidz_worker.cli.queueing import open_redis
 from ourvidz_worker.contract.catalogue import Bucket, Catalogue
 from ourvidz_worker.ports import AssetStore, JobReporter, JobRows, ReferenceSource
 from ourvidz_worker.settings import BackendSettings, Settings
 
-COMMAND_SECONDS = 10.0
 REFERENCE_PATIENCE = (
     15.0  # seconds a job waits for a reference that cannot be reached, before the card is idle too long
 )
-
-
-def open_redis(settings: BackendSettings, *, timeout_seconds: float = COMMAND_SECONDS) -> Redis:
-    """The Redis of the environment; `timeout_seconds` bounds one command."""
-    if settings.queue_url is not None:
-        from ourvidz_worker.backend.redis.client import RedisClient  # noqa: PLC0415
-
-        return RedisClient(url=settings.queue_url.get_secret_value(), timeout_seconds=timeout_seconds)
-    return UpstashClient(
-        url=settings.redis_rest_url,
-        token=settings.redis_rest_token.get_secret_value(),
-        timeout_seconds=timeout_seconds,
-    )
 
 
 def build_store(settings: BackendSettings, catalogue: Catalogue, *, sleep: Sleep = asyncio.sleep) -> AssetStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,26 @@ async def test_the_next_poll_comes_at_once_after_a_job(tmp_path: Path) -> None:
     scene.submit(payload("job-1"), payload("job-2"), payload("job-3"))
     await scene.run_until_idle()
     assert scene.listener.outcomes() == {"job-1": "completed", "job-2": "completed", "job-3": "completed"}
+
+
+@story
+async def test_a_queue_that_hears_of_a_job_ends_the_pause(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, poll_seconds=FOREVER)
+    pauses: list[float] = []
+    came = asyncio.Event()
+
+    async def wait(pause: float) -> None:
+        pauses.append(pause)
+        await came.wait()
+        came.clear()
+
+    scene.queue.wait = wait  # type: ignore[method-assign]
+    async with scene.working():
+        await eventually(lambda: pauses == [FOREVER], "an idle worker")
+        scene.submit(payload("job-1"))
+        came.set()
+        await eventually(lambda: scene.listener.outcomes() == {"job-1": "completed"}, "the job")
+    assert set(pauses) == {FOREVER}
 
 
 @story

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from ourvidz_worker.backend.queue.commands import Redis
 from ourvidz_worker.backend.queue.dead_letters import DeadLetters
-from ourvidz_worker.cli.backends import build_rows, open_redis
+from ourvidz_worker.cli.backends import build_rows
 from ourvidz_worker.cli.chosen import read_catalogue
 from ourvidz_worker.cli.queue.output import Output
+from ourvidz_worker.cli.queueing import open_redis
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue
 from ourvidz_worker.errors import ConfigurationError

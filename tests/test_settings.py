@@ -474,7 +474,7 @@ class TestLanguageWorker:
         assert (settings.enhancer_url, settings.secrets[-1]) == ("http://127.0.0.1:8791", TOKEN)
         assert not settings.own_language_model
 
-    @pytest.mark.parametrize("name", ["OURVIDZ_ENHANCER_URL", "OURVIDZ_LANGUAGE_MODEL_URL"])
+    @pytest.mark.parametrize("name", ["OURVIDZ_ENHANCER_URL", "OURVIDZ_LANGUAGE_MODEL_URL", "OURVIDZ_STATUS_URL"])
     @pytest.mark.parametrize("value", [f"https://x:{TOKEN}@x.io", f"https://x.io?key={TOKEN}", f"ftp://{TOKEN}"])
     def test_an_address_with_a_secret_is_refused_without_repeating_it(
         self, monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -502,6 +502,26 @@ class TestLanguageWorker:
         monkeypatch.setenv("OURVIDZ_QWEN_PORT", port)
         with pytest.raises(ConfigurationError, match="OURVIDZ_QWEN_PORT is wrong"):
             read_settings(QwenSettings)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", ("http://127.0.0.1:9400",)),
+        ("http://a:1/", ("http://a:1",)),
+        (" http://a:1 , https://b/pod/,", ("http://a:1", "https://b/pod")),
+        (",", ()),
+    ],
+)
+def test_pods_are_a_list(monkeypatch: pytest.MonkeyPatch, value: str, expected: tuple[str, ...]) -> None:
+    monkeypatch.setenv("OURVIDZ_STATUS_URL", value)
+    assert read_settings(QwenSettings).status_urls == expected
+
+
+@pytest.mark.parametrize(("host", "address"), [("0.0.0.0", "http://127.0.0.1:9"), ("fd00::7", "http://[fd00::7]:9")])
+def test_probes_are_reached_where_they_listen(monkeypatch: pytest.MonkeyPatch, host: str, address: str) -> None:
+    monkeypatch.setenv("OURVIDZ_PROBE_HOST", host)
+    assert read_settings(QwenSettings).probe_address(9) == address
 
 
 @pytest.mark.usefixtures("complete")

@@ -32,6 +32,8 @@ class Pods:
         self._session: aiohttp.ClientSession | None = None
 
     async def look(self) -> list[Pod]:
+        if not self._addresses:
+            return []
         if self._session is None:
             # Without trust_env: a pod's own address is not behind a proxy.
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS))

@@ -44,12 +44,13 @@ def device_of(told: Mapping[str, Any]) -> str | None:
 
 
 def takes_jobs(worker: Mapping[str, Any]) -> bool:
-    return worker["state"] in AT_WORK and worker["process"] in (None, "RUNNING")
+    state, process = worker["state"], worker["process"]
+    return state in AT_WORK and process in (None, "RUNNING")
 
 
 def is_down(worker: Mapping[str, Any]) -> bool:
     """Whether nothing but a person brings it back."""
-    return worker["process"] == _GIVEN_UP or worker["state"] == _FAILED
+    return bool(worker["process"] == _GIVEN_UP or worker["state"] == _FAILED)
 
 
 def _job(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,10 +82,11 @@ class WorkerView:
         if message.kind == "started":
             self.jobs[job_id] = JobView(job_id, message.job_type or "", message.attempt or 1)
         elif message.kind == "done":
-            job = self.jobs.pop(job_id, None)
+            over = self.jobs.pop(job_id, None)
             status = message.status or "unknown"
             self.outcomes[status] = self.outcomes.get(status, 0) + 1
-            self.recent.ended(job_id, message, job_type=job and job.type, attempt=job and job.attempt)
+            job_type, attempt = (over.type, over.attempt) if over else (None, None)
+            self.recent.ended(job_id, message, job_type=job_type, attempt=attempt)
         elif (job := self.jobs.get(job_id)) is None:
             return
         elif message.kind == "phase":

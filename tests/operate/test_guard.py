@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -54,10 +53,9 @@ def browser(desk: Desk) -> Iterator[TestClient]:
         yield client
 
 
-def acts(browser: TestClient, body: Any = None, **headers: str) -> httpx.Response:
+def acts(browser: TestClient, body: Any = None, **headers: str) -> Any:
     told = {name.replace("_", "-"): value for name, value in headers.items()}
-    answer: httpx.Response = browser.post("/operator/actions", json=body or DROP, headers={**KNOWN, **told})
-    return answer
+    return browser.post("/operator/actions", json=body or DROP, headers={**KNOWN, **told})
 
 
 def test_the_page_itself_says_nothing_and_needs_no_token(browser: TestClient) -> None:

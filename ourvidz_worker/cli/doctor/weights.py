@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ourvidz_worker.cli.doctor.diagnosis import Diagnosis, good, note, problem
 from ourvidz_worker.engines.assembly import NO_DEMO_MODELS
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
-from ourvidz_worker.engines.volume.model_config import ModelsConfig
+from ourvidz_worker.engines.volume.model_config import ModelsConfig, QwenModel, SdxlModel, WanModel
 from ourvidz_worker.engines.volume.safetensors_header import DamagedFile
 from ourvidz_worker.engines.volume.weights import missing_adapters, missing_weights
 from ourvidz_worker.settings import QwenSettings
@@ -38,12 +38,17 @@ def weights_bytes(settings: QwenSettings, models: ModelsConfig) -> int:
     """What the models of these workers take together as far as they can be read; 0 for models that need no weights."""
     if settings.models != "real":
         return 0
-    tables = {"sdxl": models.sdxl, "wan": models.wan, "qwen": models.qwen}
+    tables: Mapping[str, SdxlModel | WanModel | QwenModel] = {
+        "sdxl": models.sdxl,
+        "wan": models.wan,
+        "qwen": models.qwen,
+    }
     taken = 0
     for kind in settings.workers:
-        path = settings.models_dir / tables[kind].path
+        model = tables[kind]
+        path = settings.models_dir / model.path
         try:
-            taken += loaded_bytes(path, tables[kind].dtype) if path.exists() else 0
+            taken += loaded_bytes(path, model.dtype) if path.exists() else 0
         except (DamagedFile, OSError, KeyError):
             continue  # the findings about the models say so
     return taken

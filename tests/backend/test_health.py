@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
+from pathlib import Path
 
 import httpx
 import pytest
@@ -124,3 +125,33 @@ def test_a_qwen_worker_that_does_not_answer_is_a_finding(respx_mock: respx.MockR
     assert not finding.ok
     assert "no qwen worker answers" in finding.sentence
     assert "OURVIDZ_ENHANCER_URL" in finding.cure
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "says"),
+    [
+        (httpx.Response(204), True, "answers"),
+        (httpx.Response(405), True, "answers"),
+        (httpx.Response(401), True, "answers"),
+        (httpx.Response(302, headers={"Location": "/elsewhere"}), False, "HTTP 302"),
+        (httpx.Response(502), False, "HTTP 502"),
+        (HANG_UP, False, "does not answer"),
+    ],
+)
+def test_a_receiver_of_reports_answers_or_does_not(answer: Scripted, says: str, *, ok: bool) -> None:
+    with ScriptedRest() as far:
+        far.answer(answer)
+        finding = asyncio.run(check_report(f"{far.url}/hook"))
+    assert finding.ok is ok
+    assert says in finding.sentence
+    assert bool(finding.cure) is not ok
+
+
+def test_a_folder_takes_files_or_says_what_to_do(tmp_path: Path) -> None:
+    finding = asyncio.run(check_store(FolderObjects(tmp_path), Folder(tmp_path)))
+    assert (finding.ok, finding.sentence) == (True, f"{tmp_path} takes files")
+    assert list(tmp_path.iterdir()) == []
+    absent = tmp_path / "absent"
+    finding = asyncio.run(check_store(FolderObjects(absent), Folder(absent)))
+    assert finding.sentence == f"the store's folder {absent} does not exist"
+    assert finding.cure == "create it, or mount the volume that it belongs to"

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from ourvidz_worker.local.changes import Changes
-from ourvidz_worker.local.pods import Pods
+from ourvidz_worker.local.pods import Pods, is_cancelled
 from ourvidz_worker.local.redis_commands import CommandFailed, RedisUnreachable
 from ourvidz_worker.local.waiting_line import WaitingLine
 
@@ -94,7 +94,7 @@ class Live:
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(looked.wait(), FIRST_LOOK_SECONDS)
-            while True:
+            while not is_cancelled():
                 await self._look_once()
                 self._known.set()
                 await asyncio.sleep(LOOK_SECONDS)

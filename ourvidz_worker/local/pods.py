@@ -71,7 +71,7 @@ class Pods:
         return None
 
     async def _keep_looking(self, pod: Pod, session: aiohttp.ClientSession) -> None:
-        while True:
+        while not is_cancelled():
             await asyncio.sleep(LOOK_SECONDS if pod.workers else PAUSE_SECONDS)
             await self._look(pod, session)
 
@@ -83,6 +83,12 @@ class Pods:
 
     def _likely_first(self, job_id: str) -> Iterator[Pod]:
         yield from sorted(self._pods, key=lambda pod: all(job["id"] != job_id for job in pod.running))
+
+
+def is_cancelled() -> bool:
+    """Whether the task is to end, also where the cancellation was lost in a request that timed out just then."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _session() -> aiohttp.ClientSession:

@@ -1,7 +1,7 @@
 """A real worker whose test card takes its time, or gets stuck in a step: `python -m tests.support.troubled_worker`.
 
-`STEP_SECONDS` is how long each step takes. While there is a file that `HELD` names, the third step waits. Where
-`STUCK` names a file that does not exist yet, the third step creates it and never ends. `LAST_SECONDS` is how long the
+`STEP_SECONDS` is how long each step takes. While there is a file that `HELD` names, the third step goes on.
+Where `STUCK` names a file that does not exist yet, the third step creates it and never ends. `LAST_SECONDS` is how long the
 process may then take to end.
 """
 
@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -22,7 +22,7 @@ from ourvidz_worker.engines import testcard
 from ourvidz_worker.ports import Generation, OnStep, Order
 
 STUCK_STEP = 3
-HELD_PAUSE = 0.02
+HELD_PAUSE = 0.05
 
 
 class TroubledEngine(testcard.TestCardEngine):
@@ -35,17 +35,19 @@ def _troubled(on_step: OnStep) -> OnStep:
         on_step(done, total)
         time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
         if done == STUCK_STEP:
-            _wait_while_held()
+            _stay_while_held(lambda: on_step(done, total))
             if _is_first_time():
                 threading.Event().wait()
 
     return step
 
 
-def _wait_while_held() -> None:
+def _stay_while_held(say_so: Callable[[], None]) -> None:
+    """Said again and again, so that a job can be stopped meanwhile."""
     held = os.environ.get("HELD")
     while held and Path(held).exists():
         time.sleep(HELD_PAUSE)
+        say_so()
 
 
 def _is_first_time() -> bool:

@@ -40,8 +40,15 @@ export class Details {
     this.id = job.id;
     this.index = index;
     this.shown = null;
-    if (!this.dialog.open) this.dialog.showModal();
+    if (!this.dialog.open) {
+      this.dialog.showModal();
+      this.rest();
+    }
     this.update();
+  }
+
+  rest() {
+    find("[data-action=close]", this.dialog).focus({ preventScroll: true });
   }
 
   close() {
@@ -110,8 +117,10 @@ export class Details {
   showTurns() {
     const pages = this.pages();
     const here = pages.findIndex(([job, index]) => job.id === this.id && index === this.index);
+    const focused = this.dialog.contains(document.activeElement) && document.activeElement;
     find(".turn.left", this.dialog).disabled = here <= 0;
     find(".turn.right", this.dialog).disabled = here < 0 || here >= pages.length - 1;
+    if (focused?.disabled) this.rest(); // or the next key would go to the page behind
   }
 
   turn(by) {

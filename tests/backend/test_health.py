@@ -10,7 +10,17 @@ import httpx
 import pytest
 import respx
 
-from ourvidz_worker.backend.health import Finding, check_callback, check_queue, check_qwen, check_storage
+from ourvidz_worker.backend.health import (
+    Finding,
+    check_callback,
+    check_queue,
+    check_qwen,
+    check_report,
+    check_storage,
+    check_store,
+)
+from ourvidz_worker.backend.objects.folder import FolderObjects
+from ourvidz_worker.backend.objects.places import Folder
 from ourvidz_worker.backend.upstash.client import UpstashClient
 from ourvidz_worker.contract.catalogue import MIB, Bucket
 from tests.support.scripted_rest import HANG_UP, Scripted, ScriptedRest

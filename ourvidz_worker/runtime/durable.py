@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -64,6 +66,24 @@ def draft_of(folder: Path) -> Path:
     draft = _leftover(folder)
     draft.mkdir(mode=stat.S_IRWXU)
     return draft
+
+
+def drafts_of(folder: Path) -> Iterator[Path]:
+    """The drafts beside this one that have not become it, of whatever process."""
+    name = re.compile(rf"{re.escape(_LEFTOVER + folder.name)}-[0-9a-f]{{8}}")
+    return (path for path in leftovers(folder.parent) if name.fullmatch(path.name))
+
+
+def give_name(draft: Path, folder: Path) -> bool:
+    """Make a draft the folder; False where there is one of that name, which then stays, as the draft does."""
+    try:
+        draft.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    flush(folder.parent)
+    return True
 
 
 def move(source: Path, target: Path) -> None:

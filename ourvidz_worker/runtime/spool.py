@@ -78,8 +78,10 @@ class Spool:
     """One folder per job below `root`, readable by this user alone; several processes may share it.
 
     `root/results/<job_id>` waits for its delivery, `root/parked/<job_id>` for an operator, and `root/doubtful/<job_id>`
-    is a final report that a late start may still undo. `reserve_bytes` is
-    the free space below which no more jobs should be taken, but never more than a twentieth of the disk.
+    is a final report that a late start may still undo. A result in the making lies in a draft of its own: a worker
+    that was paused until its lease ran out may go on writing, while another one of this pod makes the result again.
+    `reserve_bytes` is the free space below which no more jobs should be taken, but never more than a twentieth of the
+    disk.
 
     Everything that writes raises `OSError`; a job id that could leave the spool is a `ValueError`.
     """
@@ -93,22 +95,39 @@ class Spool:
         self._room = room
         self._proven_at: float | None = None
 
-    def folder(self, job_id: str) -> Path:
-        """An empty folder for the files of a job."""
-        folder = _place(self._results, job_id)
+    def draft(self, job_id: str) -> Path:
+        """An empty folder for the files of a job, until `save` or `drop`."""
+        place = _place(self._results, job_id)
         with self._writing():
-            durable.remove(folder)
-            folder.mkdir(mode=0o700)
-        return folder
+            return durable.draft_of(place)
 
-    def save(self, result: Result) -> None:
-        """Make the result durable; it counts as finished only once the manifest has its final name."""
-        folder = _place(self._results, result.callback.job_id)
+    def drop(self, draft: Path) -> None:
+        """Nothing is made of it. What cannot be removed is logged, and swept later."""
+        try:
+            durable.remove(draft)
+        except OSError as error:
+            structlog.get_logger().warning("spool_not_emptied", problem=str(error))
+
+    def save(self, result: Result) -> Result:
+        """Make the result durable, and say where its files are then: all of it has its final name at once.
+
+        Where the job has a whole result already, from another worker, that one counts, and is what is returned: it may
+        be on its way, and what two workers report of one job must be the same.
+        """
+        place = _place(self._results, result.callback.job_id)
+        draft = result.assets[0].asset.path.parent
         with self._writing():
             for path in _files(result):
                 durable.flush(path)
-            durable.write(folder / _MANIFEST, json.dumps(_to_json(result)))
-            durable.flush(self._results)
+            durable.write(draft / _MANIFEST, json.dumps(_to_json(result)))
+            if draft == place:
+                return result
+            if not durable.give_name(draft, place):
+                if (earlier := _read(place)) is not None:
+                    durable.remove(draft)
+                    return earlier
+                durable.move(draft, place)
+        return _moved(result, place)
 
     def find(self, job_id: str) -> Result | None:
         """The finished result of a job, waiting or parked, or None; a damaged one counts as none."""
@@ -122,10 +141,12 @@ class Spool:
         return None
 
     def discard(self, job_id: str) -> None:
-        """Remove a job, waiting or parked. What cannot be removed is logged, for the job itself is over."""
+        """Remove a job, in the making, waiting or parked. What cannot be removed is logged, for the job is over."""
         try:
             for place in (self._results, self._parked):
                 durable.remove(_place(place, job_id))
+            for draft in durable.drafts_of(_place(self._results, job_id)):
+                durable.remove(draft)
         except OSError as error:
             structlog.get_logger().warning("spool_not_emptied", job_id=job_id, problem=str(error))
 
@@ -260,6 +281,17 @@ def _read(folder: Path) -> Result | None:
 
 def _is_whole(asset: Asset) -> bool:
     return asset.path.is_file() and asset.path.stat().st_size == asset.bytes
+
+
+def _moved(result: Result, folder: Path) -> Result:
+    return replace(
+        result, assets=tuple(replace(stored, asset=_asset_moved(stored.asset, folder)) for stored in result.assets)
+    )
+
+
+def _asset_moved(asset: Asset, folder: Path) -> Asset:
+    small = asset.thumbnail and _asset_moved(asset.thumbnail, folder)
+    return replace(asset, path=folder / asset.path.name, thumbnail=small)
 
 
 def _files(result: Result) -> Iterator[Path]:

@@ -58,16 +58,16 @@ class Sitter:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A clip that is encoded into `folder` while it is still decoded."""
+    """A clip that is encoded into `draft` while it is still decoded."""
 
     footage: Footage
-    folder: Path
+    draft: Path
 
     def discard(self) -> None:
         """It does not come to its end: leave nothing of it behind."""
         self.footage.discard()
         try:
-            durable.remove(self.folder)
+            durable.remove(self.draft)
         except OSError as error:
             structlog.get_logger().warning("spool_not_emptied", problem=str(error))
 
@@ -146,9 +146,18 @@ class Studio:
         """Encode and check what was drawn and put it on disk with the callback to send; `limit` is its bucket's."""
         job = drawn.request.job
         film = drawn.film
-        folder = film.folder if film else self._spool.folder(job.id)
         footage = film.footage if film else None
-        encoded = await asyncio.to_thread(self._encoder.encode, drawn.request, drawn.generation, folder, limit, footage)
+        draft = film.draft if film else self._spool.draft(job.id)
+        try:
+            return await self._finished(drawn, draft, footage, limit)
+        except BaseException:
+            if film is None:  # footage is worth another try
+                self._spool.drop(draft)
+            raise
+
+    async def _finished(self, drawn: Drawn, draft: Path, footage: Footage | None, limit: BucketLimit) -> Result:
+        job = drawn.request.job
+        encoded = await asyncio.to_thread(self._encoder.encode, drawn.request, drawn.generation, draft, limit, footage)
         stored = tuple(
             StoredAsset(storage_key(job, index, layout=self._layout), asset)
             for index, asset in enumerate(encoded.assets)
@@ -170,9 +179,7 @@ class Studio:
             metadata={**encoded.details, **metadata},
             enhanced_prompt=enhancement.prompt if enhancement and enhancement.enhanced else None,
         )
-        result = Result(bucket=job.bucket, assets=stored, callback=callback)
-        await asyncio.to_thread(self._spool.save, result)
-        return result
+        return await asyncio.to_thread(self._spool.save, Result(bucket=job.bucket, assets=stored, callback=callback))
 
     def _drawn(self, sitters: Sequence[Sitter]) -> Sequence[Outcome]:
         """In the generation thread."""
@@ -230,13 +237,18 @@ class Studio:
             raise
 
     def _film(self, request: GenerationRequest) -> Film | None:
+        draft = None
         try:
-            folder = self._spool.folder(request.job.id)
-            footage = self._encoder.film(request, folder)
+            draft = self._spool.draft(request.job.id)
+            footage = self._encoder.film(request, draft)
         except OSError as error:
             structlog.get_logger().warning("clip_not_filmed", problem=str(error))
-            return None
-        return None if footage is None else Film(footage, folder)
+            footage = None
+        if footage is not None and draft is not None:
+            return Film(footage, draft)
+        if draft is not None:
+            self._spool.drop(draft)
+        return None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         named = contextvars.copy_context()  # what the engine logs carries the job's names

@@ -81,7 +81,7 @@ async def _one(claim: Claim, catalogue: Catalogue, engines: Engines, spool: Spoo
     request = GenerationRequest(job, job.prompt, job.seed or 0)
     generation = await asyncio.to_thread(engines.engine.generate, request, lambda _done, _total: None)
     limit = await courier.limit(job.bucket)
-    encoded = await asyncio.to_thread(engines.encoder.encode, request, generation, spool.folder(job.id), limit)
+    encoded = await asyncio.to_thread(engines.encoder.encode, request, generation, spool.draft(job.id), limit)
     await courier.deliver(_result(job, encoded))
     spool.discard(job.id)
 

@@ -13,7 +13,9 @@ from typing import Any
 from tests.support.commands import COMMAND_SECONDS, RunningCommand
 from tests.support.waiting import wait_until
 
+COMMAND = ["-m", "tests.support.troubled_orchestrator"]
 QUICK = {
+    "OURVIDZ_MODELS": "testcard",
     "OURVIDZ_WORKERS": "sdxl",
     "OURVIDZ_LEASE": "12",  # a third of it is what a busy machine may be late by before a worker takes it for lost
     "OURVIDZ_SDXL_POLL": "0.05",
@@ -23,17 +25,18 @@ QUICK = {
 
 
 class Pod:
-    """`events` is the log of all that ever ran here; `models` is what the next start runs with."""
+    """`events` is the log of all that ever ran here. Its worker's steps can be held, and are over at once otherwise."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.spool = folder / "spool"
-        self.models = "testcard"
+        self._held = folder / "held"
         self._status_file = folder / "status.json"
         self._environment = {
             **environment,
             **QUICK,
             "OURVIDZ_SPOOL": str(self.spool),
             "OURVIDZ_STATUS_FILE": str(self._status_file),
+            "HELD": str(self._held),
         }
         self._running: RunningCommand | None = None
         self._orphans: list[tuple[RunningCommand, int]] = []
@@ -67,22 +70,27 @@ class Pod:
 
     def start(self) -> None:
         """What the start script of a pod does; the workers of an orchestrator that was killed may still be ending."""
-        self._running = RunningCommand(["orchestrator.py"], {**self._environment, "OURVIDZ_MODELS": self.models})
+        self._running = RunningCommand(COMMAND, self._environment)
         self._running.__enter__()
 
     def wait_until_ready(self) -> None:
         self.running.wait_for("worker_started")
         wait_until(lambda: self.ready, "a worker with its models loaded", seconds=COMMAND_SECONDS)
 
-    def run(self, models: str) -> None:
-        """Have a worker with these models ready."""
-        if self._running is not None and models != self.models:
-            assert self._running.stop() == 0
-            self.stop()
-        self.models = models
+    def run(self) -> None:
+        """Have a worker ready."""
         if self._running is None:
             self.start()
         self.wait_until_ready()
+
+    @contextlib.contextmanager
+    def held_in_mid_step(self) -> Iterator[None]:
+        """A generation that comes to its third step stays there until the block ends."""
+        self._held.touch()
+        try:
+            yield
+        finally:
+            self._held.unlink()
 
     def kill_worker(self) -> None:
         """Return once it is gone; its orchestrator starts another one."""
@@ -126,9 +134,9 @@ class Pod:
         files = [str(path.relative_to(self.spool)) for path in self.spool.rglob("*") if path.is_file()]
         return [file for file in files if not file.startswith("doubtful/")]
 
-    def has(self, file: str) -> bool:
-        """Whether this lies in the spool: `results/<job id>/0.png`."""
-        return (self.spool / file).is_file()
+    def has(self, pattern: str) -> bool:
+        """Whether such a file lies in the spool: `results/*<job id>*/0.png` is one in the making, too."""
+        return any(self.spool.glob(pattern))
 
     def is_mid_step(self, job_id: str) -> bool:
         if not self._status_file.exists():

@@ -47,7 +47,6 @@ class Point:
     worker: Outcome
     orchestrator: Outcome
     images: int = 3
-    models: Literal["testcard", "tiny"] = "testcard"
 
     def outcome(self, victim: Victim) -> Outcome:
         return self.worker if victim is Victim.WORKER else self.orchestrator
@@ -82,7 +81,6 @@ POINTS = (
         worker=Outcome(2, attempt=2, reports=1),
         orchestrator=Outcome(2, attempt=1, reports=1),
         images=1,
-        models="tiny",
     ),
     Point(
         "generated",

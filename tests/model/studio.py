@@ -88,7 +88,7 @@ class ModelStudio(Studio):
 
     async def finish(self, drawn: Drawn, limit: BucketLimit) -> Result:
         job = drawn.request.job
-        folder = self._spool.folder(job.id)
+        folder = self._spool.draft(job.id)
         await asyncio.sleep(self._random.uniform(0.1, 2))
         path = folder / "0.png"
         path.write_bytes(job.id.encode())
@@ -97,9 +97,9 @@ class ModelStudio(Studio):
         reported = (ReportedAsset(key, "image", job.width, job.height, 7),)
         result = Result(job.bucket, (StoredAsset(key, asset),), Callback(job.id, "completed", reported))
         await asyncio.sleep(self._random.uniform(0, 0.1))
-        self._spool.save(result)
+        saved = self._spool.save(result)
         self._oracle.spooled(self._spool_name, job.id)
-        return result
+        return saved
 
 
 async def _decision(sitter: Sitter, outcomes: dict[Sitter, Outcome]) -> None:

@@ -56,7 +56,7 @@ class Scene:
 
     def park(self, job_id: str, reason: str = "the bucket was missing") -> None:
         key = f"somebody/{job_id}_0.png"
-        file = self.spool.folder(job_id) / "0.png"
+        file = self.spool.draft(job_id) / "0.png"
         file.write_bytes(PICTURE)
         asset = Asset(file, "image/png", len(PICTURE), width=1024, height=1024, frames=1, seed=7)
         callback = Callback(job_id, "completed", (ReportedAsset(key, "image", 1024, 1024, 7),), metadata={"seed": 7})

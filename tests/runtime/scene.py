@@ -70,7 +70,7 @@ def job_of(document: Mapping[str, Any]) -> Job:
 def spooled(spool: Spool, document: Mapping[str, Any]) -> Result:
     """A finished result of this payload on disk, as a worker leaves it behind that died while delivering."""
     job = job_of(document)
-    folder = spool.folder(job.id)
+    folder = spool.draft(job.id)
     stored = []
     for index, seed in enumerate(job.seeds(job.seed or 0)):
         path = folder / f"{index}.png"
@@ -79,9 +79,7 @@ def spooled(spool: Spool, document: Mapping[str, Any]) -> Result:
         stored.append(StoredAsset(f"{job.user_id}/{job.id}_{index}.png", asset))
     reported = tuple(ReportedAsset(s.key, "image", s.asset.width, s.asset.height, s.asset.seed) for s in stored)
     callback = Callback(job.id, "completed", reported, metadata={"seed": job.seed, "attempt": job.attempt})
-    result = Result(job.bucket, tuple(stored), callback)
-    spool.save(result)
-    return result
+    return spool.save(Result(job.bucket, tuple(stored), callback))
 
 
 class Scene:

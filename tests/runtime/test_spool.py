@@ -58,7 +58,7 @@ def test_a_moved_spool_still_finds_its_files(spool: Spool, tmp_path: Path) -> No
 
 def test_what_was_never_saved_is_not_found(spool: Spool) -> None:
     assert spool.find("job-1") is None
-    spool.folder("job-1")
+    spool.draft("job-1")
     assert spool.find("job-1") is None
 
 
@@ -89,10 +89,46 @@ def test_two_jobs_do_not_know_each_other(spool: Spool) -> None:
     assert (spool.find("job-1"), spool.find("job-2")) == (None, second)
 
 
-def test_a_new_folder_is_empty(spool: Spool) -> None:
+def test_a_new_draft_is_empty(spool: Spool) -> None:
     """Half of a first attempt must not end up in the second."""
+    (spool.draft("job-1") / "0.png").write_bytes(b"half a pict")
     spooled(spool, THREE)
-    assert list(spool.folder("job-1").iterdir()) == []
+    assert list(spool.draft("job-1").iterdir()) == []
+
+
+class TestTwoWorkersAtOneJob:
+    """One was paused until its lease ran out, and goes on before it notices; the other one has taken its job."""
+
+    def test_neither_writes_into_the_files_of_the_other(self, spool: Spool) -> None:
+        late = spool.draft("job-1")
+        saved = spooled(spool, THREE)
+        (late / "0.png").write_bytes(b"something else")
+        assert spool.find("job-1") == saved
+        assert saved.assets[0].asset.path.read_bytes() == b"picture 0"
+
+    def test_the_first_whole_result_counts_for_both(self, spool: Spool) -> None:
+        first = spooled(spool, THREE)
+        assert spooled(spool, payload(config={"num_images": 1, "seed": 8})) == first
+        assert spool.find("job-1") == first
+
+    def test_a_damaged_one_does_not_count(self, spool: Spool) -> None:
+        manifest_of(spooled(spool, THREE)).write_text("")
+        second = spooled(spool, payload())
+        assert spool.find("job-1") == second
+
+    def test_the_end_of_the_job_takes_every_draft_of_it(self, spool: Spool) -> None:
+        drafts = [spool.draft("job-1"), spool.draft("job-1")]
+        other = [spool.draft("job-10"), spool.draft("job-1-00000000")]
+        spool.discard("job-1")
+        assert not any(draft.exists() for draft in drafts)
+        assert all(draft.exists() for draft in other), "nor of jobs whose ids begin alike"
+
+    def test_a_draft_of_which_nothing_is_made_goes_alone(self, spool: Spool) -> None:
+        saved, draft = spooled(spool, THREE), spool.draft("job-1")
+        spool.drop(draft)
+        spool.drop(draft)
+        assert not draft.exists()
+        assert spool.find("job-1") == saved
 
 
 @pytest.mark.parametrize(
@@ -156,7 +192,7 @@ def test_a_manifest_names_files_of_its_own_folder_only(spool: Spool, tmp_path: P
 def test_no_id_leads_out_of_the_spool(spool: Spool, job_id: str) -> None:
     """The parser checked a job's id; an operator's was typed."""
     spooled(spool, THREE)
-    for use in (spool.folder, spool.find, spool.discard, lambda name: spool.park(name, "reason")):
+    for use in (spool.draft, spool.find, spool.discard, lambda name: spool.park(name, "reason")):
         with pytest.raises(ValueError, match="job_id"):
             use(job_id)
     assert spool.find("job-1") is not None
@@ -206,7 +242,7 @@ class TestParking:
     def test_there_must_be_something_to_park(self, spool: Spool) -> None:
         with pytest.raises(FileNotFoundError, match="no result of job job-1"):
             spool.park("job-1", "reason")
-        spool.folder("job-1")
+        spool.draft("job-1")
         with pytest.raises(FileNotFoundError, match="no result of job job-1"):
             spool.park("job-1", "reason")
 
@@ -244,7 +280,7 @@ class TestParking:
     def test_a_new_folder_leaves_what_is_parked(self, spool: Spool) -> None:
         spooled(spool, THREE)
         spool.park("job-1", "reason")
-        spool.folder("job-1")
+        spool.draft("job-1")
         assert spool.find("job-1") is not None
 
     def test_a_discarded_job_is_parked_no_more(self, spool: Spool) -> None:
@@ -319,7 +355,7 @@ class TestPrivacy:
         spool = Spool(tmp_path / "spool")
         assert f"belongs to another user (uid {os.getuid()})" in str(spool.shortage())
         with pytest.raises(PermissionError, match="belongs to another user"):
-            spool.folder("job-1")
+            spool.draft("job-1")
 
     def test_a_folder_that_stays_open_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """As on a file system without rights."""
@@ -438,11 +474,13 @@ class TestSweep:
         assert [entry.job_id for entry in spool.parked()] == ["job-1", "job-2"]
 
     def test_drafts_go_unless_somebody_writes_to_them(self, spool: Spool, tmp_path: Path) -> None:
-        for job_id in ("job-old", "job-written-to"):
-            (spool.folder(job_id) / "0.png").write_bytes(b"half a pict")
-        grow_old(tmp_path, "results/job-old", "results/job-written-to")
-        os.utime(tmp_path / "deep/spool/results/job-written-to/0.png")  # the file grows, the folder does not change
-        assert spool.sweep(HOUR) == ["job-old"]
+        old, written_to = (spool.draft(job_id) for job_id in ("job-old", "job-written-to"))
+        for draft in (old, written_to):
+            (draft / "0.png").write_bytes(b"half a pict")
+            grow_old(tmp_path, f"results/{draft.name}")
+        os.utime(written_to / "0.png")  # the file grows, the folder does not change
+        assert spool.sweep(HOUR) == []
+        assert (old.exists(), written_to.exists()) == (False, True)
 
     def test_what_was_just_found_stays_during_its_delivery(self, spool: Spool, tmp_path: Path) -> None:
         spooled(spool, THREE)
@@ -451,7 +489,7 @@ class TestSweep:
         assert Spool(tmp_path / "deep" / "spool").sweep(HOUR) == []
 
     def test_leftovers_of_a_crash_go(self, spool: Spool, tmp_path: Path) -> None:
-        spool.folder("job-1")
+        spool.draft("job-1")
         names = (".probe-1", "results/.job-1-2", "parked/.job-1-3")
         for name in names:
             leftover = tmp_path / "deep" / "spool" / name

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import ClientError
 
 from ourvidz_worker.backend.exchange import Answer, Exchange
-from ourvidz_worker.backend.retrying import Sleep, retrying
+from ourvidz_worker.backend.retrying import Patience, Sleep, retrying
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError
 
@@ -48,7 +48,7 @@ class Registration:
         Raises `BackendUnavailable` when it stayed out of reach, or did not reach the worker, through all retries,
         `ConfigurationError` for a wrong key or a function that is not deployed, and `BackendRefused`.
         """
-        patience = {BackendUnavailable: PATIENCE_SECONDS}
+        patience: Patience = {BackendUnavailable: PATIENCE_SECONDS}
         return str(await retrying("registration", patience, sleep=self._sleep)(self._send))
 
     async def close(self) -> None:

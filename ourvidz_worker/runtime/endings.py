@@ -12,6 +12,7 @@ import structlog
 from ourvidz_worker.contract.callback import Callback
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.contract.payload_error import PayloadError
+from ourvidz_worker.control import Announcer, Message
 from ourvidz_worker.errors import (
     BackendRefused,
     BadJob,
@@ -125,11 +126,16 @@ class Endings:
             await self.bury(holding, str(error))
             progress.done("failed", str(error), error.error_type)
 
-    async def refuse(self, holding: Holding, error: PayloadError) -> None:
+    async def refuse(self, holding: Holding, error: PayloadError, announcer: Announcer) -> None:
+        """For a job whose payload is wrong, and which never began."""
         assert error.job_id is not None
         if await self._report_failure(holding, error.job_id, BadJob(str(error), field=error.field), None, None):
             await self._holdings.acknowledge(holding)
             jobs.refused(BadJob.error_type)
+            kind = BadJob.error_type
+            announcer.announce(
+                Message("done", job_id=error.job_id, status="failed", reason=str(error), error_type=kind)
+            )
 
     async def bury(self, holding: Holding, reason: str) -> None:
         """Keep it for an operator, without telling the product: an element may name no job at all."""

@@ -131,7 +131,7 @@ class Handler:
         except MalformedElement as error:
             return partial(self._endings.bury, holding, str(error))
         except PayloadError as error:
-            return partial(self._endings.refuse, holding, error)
+            return partial(self._endings.refuse, holding, error, self._announcer)
         holding.job_id = job.id
         structlog.contextvars.bind_contextvars(job_id=job.id, attempt=job.attempt)
         structlog.get_logger().info("job_claimed", job_type=job.type.name, num_images=job.num_images)

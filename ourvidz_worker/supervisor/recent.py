@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,13 +34,17 @@ class Failure:
 class Recent:
     """Grows no further than the last failures, and the completions within the window."""
 
+    clock: Callable[[], float] = time.monotonic
     failures: deque[Failure] = field(default_factory=lambda: deque(maxlen=FAILURES_KEPT))
     _completed_at: deque[float] = field(default_factory=lambda: deque(maxlen=_COMPLETIONS_KEPT))
-    _begun: float = field(default_factory=time.monotonic)
+    _begun: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._begun = self.clock()
 
     def ended(self, job_id: str, message: Message, *, job_type: str | None, attempt: int | None) -> None:
         if message.status == "completed":
-            self._completed_at.append(time.monotonic())
+            self._completed_at.append(self.clock())
         elif message.status in _FAILED:
             self.failures.append(
                 Failure(
@@ -49,7 +54,7 @@ class Recent:
 
     def per_minute(self) -> float:
         """Completed jobs in a minute, over the last few of them, or over as long as this was watched."""
-        now = time.monotonic()
+        now = self.clock()
         while self._completed_at and self._completed_at[0] < now - RATE_WINDOW:
             self._completed_at.popleft()
         watched = min(RATE_WINDOW, max(60.0, now - self._begun))

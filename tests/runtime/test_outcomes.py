@@ -169,6 +169,8 @@ async def test_a_wrong_payload_fails_with_the_field_and_leaves_the_queue(
     assert failed.metadata["retryable"] is False
     assert scene.done() == ["failed", "acknowledge"]
     assert scene.dead() == []
+    [told] = [message for message in scene.listener.messages if message.kind == "done"]
+    assert (told.status, told.error_type, told.reason) == ("failed", "bad_job", failed.error_message)
 
 
 @story

@@ -15,6 +15,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 volume=${OURVIDZ_VOLUME:-/workspace}
 state=$volume/ourvidz
 child=
+alone= # whether this pod has the volume to itself
 
 exec {log}>&2 # a signal may come while a step's own words go to a file
 say() { printf 'start.sh: %s\n' "$*" >&"$log"; }
@@ -89,13 +90,12 @@ lock() {
     command -v flock >/dev/null || return 0
     local code=0
     flock --nonblock "$held" || code=$?
-    [ "$code" -eq 0 ] && return
     if [ "$code" -eq 1 ]; then
         say "another pod prepares $volume; waiting for it"
         code=0
         step flock --wait "$LONGEST_WAIT" "$held" || code=$?
     fi
-    [ "$code" -eq 0 ] || say "$volume cannot be locked; going on without"
+    [ "$code" -eq 0 ] && alone=yes || say "$volume cannot be locked; going on without"
 }
 
 unlock() { exec {held}>&-; }
@@ -155,7 +155,7 @@ prepare_python() {
         return
     fi
     say "installing the Python environment into $environment (once; minutes)${torch:+; the image has torch $torch}"
-    rm -rf "$state"/python-*.building.*
+    [ -z "$alone" ] || rm -rf "$state"/python-*.building.*
     building=$(mktemp -d "$environment.building.XXXXXX")
     chmod 755 "$building"
     install_into "$building" "$python" "${torch:+--system-site-packages}" >"$state/install.log" 2>&1 || {

@@ -16,7 +16,10 @@ GOOD_SHIFT = 0.1  # "good" of web.dev's Cumulative Layout Shift
 SHIFTS = """
     window.shifts = [];
     new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts.push(entry.value);
+        for (const { value, hadRecentInput, sources } of list.getEntries()) {
+            const moved = sources.map(({ node }) => node?.id || node?.className || node?.nodeName);
+            if (!hadRecentInput) window.shifts.push({ value, moved });
+        }
     }).observe({ type: "layout-shift", buffered: true });
 """
 
@@ -60,7 +63,8 @@ def opened(
     try:
         yield page
         assert complaints == []
-        assert sum(page.evaluate("window.shifts")) < GOOD_SHIFT
+        shifts = page.evaluate("window.shifts")
+        assert sum(shift["value"] for shift in shifts) < GOOD_SHIFT, shifts
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out at the side"
     finally:
         context.close()

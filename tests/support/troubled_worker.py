@@ -1,7 +1,7 @@
 """A real worker whose test card takes its time, or gets stuck in a step: `python -m tests.support.troubled_worker`.
 
-`STEP_SECONDS` is how long each step takes. While there is a file that `HELD` names, the third step goes on.
-Where `STUCK` names a file that does not exist yet, the third step creates it and never ends. `LAST_SECONDS` is how long the
+`STEP_SECONDS` is how long each step takes. While there is a file that `HELD` names, the third step goes on. Where
+`STUCK` names a file that does not exist yet, the third step creates it and never ends. `LAST_SECONDS` is how long the
 process may then take to end.
 """
 

@@ -35,7 +35,7 @@ def add_daemons(commands: Commands, families: tuple[str, ...]) -> None:
         commands,
         "orchestrator",
         "orchestrate",
-        "supervise the workers of OURVIDZ_WORKERS (default: sdxl,wan)",
+        "supervise the workers of OURVIDZ_WORKERS, or else of workers.toml (sdxl and wan)",
         examples=["orchestrator"],
         exit_codes={**_STOPPED, 1: "every worker was given up"},
         codes=DAEMON,

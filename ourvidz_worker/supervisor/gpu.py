@@ -42,12 +42,6 @@ def visible_cards(environment: Mapping[str, str] = os.environ) -> tuple[Card, ..
         return ()
 
 
-def gpu_memory() -> GpuMemory | None:
-    """Memory of the first card in use by all processes, or None where there is no card or no driver."""
-    cards = visible_cards()
-    return cards[0].memory if cards else None
-
-
 def _visible(nvml: Any, listed: str | None) -> Iterator[Any]:
     """As CUDA reads the variable: what comes after an entry that names no card is not seen either."""
     every = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]

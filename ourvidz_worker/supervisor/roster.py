@@ -63,8 +63,7 @@ def parse_roster(text: str, file: str) -> Roster:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{file} is not TOML: {error}") from None
-    problems = [f"{file}: {problem}" for problem in _problems(document)]
-    if problems:
+    if problems := list(_problems(document, file)):
         raise ConfigurationError(problems)
     return _named(
         (entry["kind"], entry.get("device", AUTO)) for entry in document["workers"] for _ in range(_count(entry))
@@ -80,20 +79,20 @@ def _named(posts: Iterable[tuple[WorkerKind, str]]) -> Roster:
     return Roster(tuple(members))
 
 
-def _problems(document: dict[str, Any]) -> Iterator[str]:
+def _problems(document: dict[str, Any], file: str) -> Iterator[str]:
     for name in document.keys() - {"workers"}:
-        yield f"{name} is unknown; it holds entries [[workers]] alone"
+        yield f"{file}: {name} is unknown; it holds entries [[workers]] alone"
     entries = document.get("workers", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        yield "workers must be written as entries [[workers]]"
+        yield f"{file}: workers must be written as entries [[workers]]"
         return
     if not entries:
-        yield "has no entry [[workers]]: name one worker at least"
+        yield f"{file} has no entry [[workers]]: name one worker at least"
     for number, entry in enumerate(entries, start=1):
         for problem in _problems_of(entry):
-            yield f"entry {number} of [[workers]]: {problem}"
+            yield f"{file}, entry {number} of [[workers]]: {problem}"
     if sum(_count(entry) for entry in entries if entry.get("kind") == "qwen") > 1:
-        yield f"has several qwen workers: {_ONE_QWEN}; leave one, with count = 1"
+        yield f"{file} has several qwen workers: {_ONE_QWEN}; leave one, with count = 1"
 
 
 def _problems_of(entry: dict[str, Any]) -> Iterator[str]:

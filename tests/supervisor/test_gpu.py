@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ourvidz_worker.ports import GpuMemory
-from ourvidz_worker.supervisor.gpu import gpu_memory, visible_cards
+from ourvidz_worker.supervisor.gpu import visible_cards
 
 GB = 1_000_000_000
 
@@ -89,12 +89,10 @@ def test_the_variable_of_cuda_counts(nvml: _Nvml, listed: str | None, seen: list
     assert nvml.open == 0
 
 
-def test_memory_is_in_gb(nvml: _Nvml, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert gpu_memory() == visible_cards({})[0].memory == GpuMemory(12.0, 48.0)
+def test_memory_is_in_gb(nvml: _Nvml) -> None:
+    assert visible_cards({})[0].memory == GpuMemory(12.0, 48.0)
 
 
 def test_no_driver_is_no_card_and_no_error(nvml: _Nvml) -> None:
     nvml.works = False
     assert visible_cards({}) == ()
-    assert gpu_memory() is None

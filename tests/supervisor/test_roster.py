@@ -59,7 +59,7 @@ def test_every_problem_is_told_at_once_with_the_file_and_its_entry() -> None:
     """
     with pytest.raises(ConfigurationError) as caught:
         parse_roster(text, "/etc/workers.toml")
-    entry = "/etc/workers.toml: entry"
+    entry = "/etc/workers.toml, entry"
     assert caught.value.problems == (
         "/etc/workers.toml: color is unknown; it holds entries [[workers]] alone",
         f"{entry} 1 of [[workers]]: kind must be one of sdxl, wan, qwen, got 'flux'",
@@ -68,7 +68,7 @@ def test_every_problem_is_told_at_once_with_the_file_and_its_entry() -> None:
         f"{entry} 2 of [[workers]]: count must be a whole number from 1 to 64, got 0",
         f"{entry} 3 of [[workers]]: cards is unknown; an entry has kind, device and count",
         f"{entry} 4 of [[workers]]: count must be a whole number from 1 to 64, got True",
-        f"/etc/workers.toml: has several qwen workers: {ONE_QWEN}; leave one, with count = 1",
+        f"/etc/workers.toml has several qwen workers: {ONE_QWEN}; leave one, with count = 1",
     )
 
 
@@ -119,7 +119,7 @@ class TestSettings:
         with pytest.raises(ConfigurationError) as caught:
             read_settings(QwenSettings)
         file, _, variable = caught.value.problems
-        assert file.startswith(f"{folder / 'workers.toml'}: entry 1 of [[workers]]: kind must be")
+        assert file.startswith(f"{folder / 'workers.toml'}, entry 1 of [[workers]]: kind must be")
         assert variable.startswith("OURVIDZ_RESTART_LIMIT is wrong")
 
     def test_a_second_language_worker_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:

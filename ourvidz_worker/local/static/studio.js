@@ -13,6 +13,7 @@ import { Session } from "./session.js";
 const TONES = { READY: "good", BUSY: "accent", FAILED: "bad" };
 const LINES = { live: ["good", "Live"], connecting: ["wait", "Connecting"], lost: ["bad", "Reconnecting"] };
 const TICK = 30_000;
+const narrow = matchMedia("(max-width: 900px)");
 
 class Studio {
   constructor(config) {
@@ -41,7 +42,11 @@ class Studio {
   }
 
   listen() {
-    this.session.addEventListener("change", () => this.enter());
+    this.session.addEventListener("change", () => {
+      this.enter();
+      // On a phone this would cover the page with a keyboard.
+      if (this.session.user && !narrow.matches) find("#prompt").focus();
+    });
     this.live.addEventListener("state", ({ detail }) => this.showLine(detail));
     this.live.addEventListener("jobs", () => this.refresh());
     this.live.addEventListener("progress", ({ detail }) => {
@@ -264,7 +269,7 @@ class SignIn {
 function show(view) {
   document.body.dataset.view = view;
   for (const button of find("#dock").children) button.ariaPressed = String(button.dataset.view === view);
-  if (view === "gallery" && matchMedia("(max-width: 900px)").matches) scrollTo({ top: 0 });
+  if (view === "gallery" && narrow.matches) scrollTo({ top: 0 });
 }
 
 async function begin() {

@@ -123,7 +123,8 @@ def test_a_result_is_saved_whole_or_not_at_all(
             assert [stored.asset.path.read_bytes() for stored in found.assets] == pictures[seed]
     assert found is not None, "the one that came to its end"
     # What was whole before, waiting, counts; what is parked gives way to the new one.
-    assert seen == {nothing: {8}, old: {7}, old_parked: {7, 8}}[prepare]
+    expected: dict[object, set[int]] = {nothing: {8}, old: {7}, old_parked: {7, 8}}
+    assert seen == expected[prepare]
 
 
 @pytest.mark.parametrize("prepare", [old, new_over_parked])

@@ -8,9 +8,8 @@ from functools import partial
 from ourvidz_worker.backend.queue.commands import Redis
 from ourvidz_worker.backend.queue.holders import holders
 from ourvidz_worker.backend.queue.keys import QueueKeys, lease_key, new_owner
-from ourvidz_worker.cli.backends import open_redis
 from ourvidz_worker.cli.doctor.diagnosis import Diagnosis, Mend, counted, good, note, problem
-from ourvidz_worker.cli.queueing import build_queue
+from ourvidz_worker.cli.queueing import build_queue, open_redis
 from ourvidz_worker.errors import BackendRefused, WorkerError
 from ourvidz_worker.settings import Settings
 

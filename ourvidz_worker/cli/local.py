@@ -35,9 +35,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
         pods=settings.status_urls,
     )
     address = settings.enhancer_url or settings.qwen_address
-    async with serving(
-        backend, enhancer_url=address, time_limit=settings.enhancement_limit, pods=settings.status_urls
-    ):
+    async with serving(backend, enhancer_url=address, time_limit=settings.enhancement_limit, pods=settings.status_urls):
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)

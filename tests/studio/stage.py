@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,10 +50,13 @@ class Stage:
 
 
 @contextmanager
-def running_stage(folder: Path) -> Iterator[Stage]:
+def running_stage(
+    folder: Path, *, backend_class: type[RunningBackend] = RunningBackend, variables: Mapping[str, str] | None = None
+) -> Iterator[Stage]:
+    """`variables` go to the orchestrator and its workers besides."""
     port = free_port()
     gate = folder / "held"
-    with RunningBackend(folder / "data", pods=[f"http://127.0.0.1:{port}"]) as backend:
+    with backend_class(folder / "data", pods=[f"http://127.0.0.1:{port}"]) as backend:
         environment = {
             **backend.environment(),
             **UNPATIENT,
@@ -63,6 +66,7 @@ def running_stage(folder: Path) -> Iterator[Stage]:
             "OURVIDZ_PREVIEWS": "on",
             "OURVIDZ_SPOOL": str(folder / "spool"),
             "HELD": str(gate),
+            **(variables or {}),
         }
         with RunningCommand(["-m", "tests.support.troubled_orchestrator"], environment):
             stage = Stage(backend, gate)

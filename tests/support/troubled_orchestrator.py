@@ -1,10 +1,11 @@
 """The real orchestrator over troubled workers: `python -m tests.support.troubled_orchestrator`.
 
-A worker that hangs has `HANG_SECONDS` to end by itself.
+A worker that hangs has `HANG_SECONDS` to end by itself. `WORKER_MODULE` names other workers than the troubled ones.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from unittest.mock import patch
@@ -18,7 +19,8 @@ HANG_SECONDS = 1.0
 
 def troubled(*, name: str, argv: Sequence[str], environment: Mapping[str, str], **told: str) -> ChildSpec:
     family = argv[-1]
-    return ChildSpec(name, (sys.executable, "-m", "tests.support.troubled_worker", family), environment, **told)
+    module = os.environ.get("WORKER_MODULE", "tests.support.troubled_worker")
+    return ChildSpec(name, (sys.executable, "-m", module, family), environment, **told)
 
 
 if __name__ == "__main__":

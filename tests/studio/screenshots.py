@@ -126,6 +126,7 @@ def _phone(stage: Stage, browser: Browser, folder: Path) -> None:
         form = _picture(page)
         studio.show("Gallery")
         _settled(studio)
+        studio.card(RUNNING[0][-1]).evaluate("(card) => scrollTo(0, card.offsetTop - 72)")
         gallery = _picture(page)
     gap = 48
     both = Image.new("RGB", (form.width * 2 + gap, form.height), (128, 128, 140))
@@ -150,7 +151,7 @@ def _prepare(studio: StudioPage) -> None:
     studio.pictures(6)
     studio.refer("Style", {"name": "style.png", "mimeType": "image/png", "buffer": style.getvalue()})
     studio.write("A chain of mountains fading into the distance")
-    studio.page.get_by_role("button", name="Enhance").click()
+    studio.page.get_by_role("button", name="Enhance", exact=True).click()
     expect(studio.page.locator(".version")).to_have_count(2)
     studio.page.get_by_role("heading", name="Gallery").click()
 

@@ -16,6 +16,7 @@ from tests.support.commands import PAYLOADS, ROOT, run_command
 CATALOGUE = parse_catalogue((ROOT / "configs" / "job_types.toml").read_text())
 ALL = sorted(PAYLOADS.glob("*.json"))
 ONE_OF_EACH = [PAYLOADS / f"{name}.json" for name in CATALOGUE]
+FEW_STEPS = 4  # each step of a model is like the one before
 JOB_KEYS = {"id", "type", "status", "attempt", "seconds", "assets", "metadata", "error"}
 ASSET_KEYS = {"bucket", "key", "bytes", "media_type", "width", "height", "frames"}
 PRODUCT_METADATA = {
@@ -64,6 +65,7 @@ def check_job(file: Path, job: dict[str, Any]) -> None:
         assert 0 < asset["bytes"] <= asked.type.bucket_limit_bytes
     metadata = job["metadata"]
     assert set(metadata) >= PRODUCT_METADATA
+    assert metadata["sample_steps"] == asked.num_inference_steps
     assert metadata["seeds"] == [metadata["seed"] + index for index in range(asked.num_images)]
     assert metadata["model_type"] == asked.type.model_type
     if asked.seed is not None:
@@ -79,7 +81,17 @@ def test_every_recorded_payload_completes_on_the_test_card(profile: str, tmp_pat
         check_job(file, job)
 
 
+def in_few_steps(file: Path, folder: Path) -> Path:
+    payload = json.loads(file.read_text())
+    payload["config"] |= {"steps": FEW_STEPS, "sample_steps": FEW_STEPS}
+    copy = folder / file.name
+    copy.write_text(json.dumps(payload))
+    return copy
+
+
 def test_one_of_each_type_completes_on_tiny_models(tmp_path: Path) -> None:
-    jobs = replayed(ONE_OF_EACH, "tiny", tmp_path / "report.json", seconds=420)
-    for file, job in zip(ONE_OF_EACH, jobs, strict=True):
+    files = [in_few_steps(file, tmp_path) for file in ONE_OF_EACH]
+    jobs = replayed(files, "tiny", tmp_path / "report.json", seconds=420)
+    for file, job in zip(files, jobs, strict=True):
         check_job(file, job)
+        assert job["metadata"]["sample_steps"] == FEW_STEPS

@@ -268,7 +268,9 @@ class TestInMidGeneration:
 
     def test_a_killed_worker_loses_no_job(self, product: Product, pod: Pod) -> None:
         """A kill -9: the orchestrator hands the job back at once and starts the worker again."""
-        job_id = product.submit(fresh("video_fast"))
+        long = fresh("image_high")  # over sooner than a clip when it is drawn again
+        long["config"]["sample_steps"] = 100
+        job_id = product.submit(long)
         pod.wait_for_a_step(job_id)
         os.kill(pod.worker()["pid"], signal.SIGKILL)
         pod.orchestrator.wait_for("jobs_released", jobs=1)

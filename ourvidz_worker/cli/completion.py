@@ -1,4 +1,4 @@
-"""`completion`: a script for a shell, with the names of this installation's own catalogue and models.
+"""`completion`: a script for a shell, with the names of this installation's own catalogue, models and cards.
 
 What an argument is called in the help decides how it is completed: FILE, FOLDER, TYPE, QUEUE and so on.
 """
@@ -14,6 +14,7 @@ import shtab
 
 from ourvidz_worker.cli.chosen import chosen_files, read_catalogue, read_models
 from ourvidz_worker.cli.main import build_parser
+from ourvidz_worker.cli.plan.cards import parse_cards
 from ourvidz_worker.engines.volume.pieces import all_pieces
 from ourvidz_worker.settings import VolumeSettings, read_settings
 
@@ -41,6 +42,7 @@ def _names() -> dict[str, Sequence[str]]:
         "TYPE": list(catalogue),
         "QUEUE": sorted({job_type.queue for job_type in catalogue.values()}),
         "MODEL": [*dict.fromkeys(piece.part for piece in pieces), *(piece.name for piece in pieces)],
+        "CARD,…": list(parse_cards(files.text("cards.toml"), str(files.path("cards.toml"))).cards),
         "SCHEDULER": list(next(row.limits.solvers for row in catalogue.values() if row.model_family == "sdxl")),
     }
 

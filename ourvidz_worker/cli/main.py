@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from ourvidz_worker import __version__
-from ourvidz_worker.cli.commands import PROGRAM, CommandParser, below, command
+from ourvidz_worker.cli.commands import PROGRAM, CommandParser, below
 from ourvidz_worker.cli.completion_parser import add_completion
 from ourvidz_worker.cli.daemons_parser import add_daemons
+from ourvidz_worker.cli.doctor.parser import add_doctor
 from ourvidz_worker.cli.exit_codes import COMMON, INTERRUPTED, WORKER, meanings
 from ourvidz_worker.cli.models.parser import add_models
 from ourvidz_worker.cli.operate.parser import add_operate
@@ -84,20 +85,7 @@ def build_parser() -> CommandParser:
     add_queue(commands)
     add_models(commands)
     add_plan(commands)
-    doctor = command(
-        commands,
-        "doctor",
-        "doctor.command",
-        "check what a worker needs, with a cure for each finding",
-        examples=["doctor", "doctor --fix", "doctor --json"],
-        exit_codes={0: "a worker can run", 1: "something is in its way"},
-    )
-    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
-    doctor.add_argument(
-        "--fix",
-        action="store_true",
-        help="do what is safe: make folders, remove broken-off downloads, queue the jobs of workers that are gone",
-    )
+    add_doctor(commands)
     add_completion(commands)
     return parser
 

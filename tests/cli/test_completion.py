@@ -74,7 +74,7 @@ def test_names_and_files_are_completed(script: Path, catalogue: Catalogue) -> No
         "local --data ourvidz_worker/contra": {"ourvidz_worker/contract"},
         "local --port ''": set(),
         "plan --card l40": {"l40s"},
-        "plan --measured configs/prom": {"configs/prometheus.yml"},
+        "plan --measured configs/prome": {"configs/prometheus.yml"},
         "models verify --needed wan.v": {"wan.vace"},
         "oper": {"operator"},
         "completion ''": {"bash", "zsh", "tcsh"},

@@ -48,7 +48,9 @@ def read_recordings(files: list[Path]) -> list[Recording]:
         try:
             payload = open_payload(open_delivery(file.read_text(encoding="utf-8")).original)
             recordings.append(Recording(file, payload))
-        except (OSError, UnicodeDecodeError, PayloadError) as error:
+        except OSError as error:
+            problems.append(f"{file} cannot be read: {error.strerror or error}")
+        except (UnicodeDecodeError, PayloadError) as error:
             problems.append(f"{file}: {error}")
     if problems:
         raise ValueError("\n".join(problems))

@@ -114,6 +114,18 @@ def test_a_file_without_a_job_is_named(run: Run, tmp_path: Path) -> None:
     assert "broken.json: element is not JSON" in said.err
 
 
+def test_a_customer_who_is_not_known_is_configuration(run: Run) -> None:
+    said = run("submit", "image_fast", "--prompt", "a lighthouse")
+    assert said.code == 78
+    assert "OURVIDZ_USER_EMAIL is not set: set it to the account to sign in with" in said.err
+
+
+def test_a_file_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
+    said = run("replay", str(tmp_path / "nothing.json"))
+    assert said.code == 2
+    assert said.err == f"{tmp_path}/nothing.json cannot be read: No such file or directory\n"
+
+
 class TestDoctor:
     def test_a_sound_environment_passes(self, run: Run, tmp_path: Path) -> None:
         with RunningBackend(tmp_path / "backend") as backend:

@@ -34,6 +34,7 @@ from ourvidz_worker.cli.submit.product import (
 )
 from ourvidz_worker.cli.submit.storyboard_file import read_storyboard
 from ourvidz_worker.contract.catalogue import Catalogue
+from ourvidz_worker.control import ExitCode
 
 SECONDS_PER_JOB = 900.0
 
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     missing = [f"{name} is not set: set it to {cure}" for name, cure in REQUIRED.items() if not os.environ.get(name)]
     if missing:
         _complain(*missing, "`ourvidz-worker local` prints all of them for the embedded backend")
-        return 1
+        return ExitCode.CONFIGURATION
     try:
         return asyncio.run(_submit(orders, arguments, catalogue))
     except (ProductRefused, ProductUnreachable) as error:

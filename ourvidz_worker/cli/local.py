@@ -45,7 +45,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _tell(backend: EmbeddedBackend, address: str) -> None:
-    print("# the embedded backend, for development only: its page shows every job to whoever reaches it")
+    print("# the embedded backend, for development only: whoever reaches its page can be the demo user")
     print("# export this in the shell of a worker:")
     for name, value in {**backend.environment(), **SHOWING}.items():
         print(f"export {name}={shlex.quote(value)}")

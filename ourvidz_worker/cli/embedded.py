@@ -11,8 +11,9 @@ from ourvidz_worker.cli.operate.embedded_page import operated
 from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.settings import QwenSettings
 
-SHOWING = {"OURVIDZ_PREVIEWS": "on"}
-"""What a worker is told besides, so that the studio shows pictures while they are drawn."""
+SHOWING = {"OURVIDZ_PREVIEWS": "on", "OURVIDZ_LEASE": "20"}
+"""What a worker is told besides, so that the studio shows pictures while they are drawn, and a job that is cancelled
+stops within seconds: workers look for that with each renewal of their lease."""
 
 
 def chosen_token(settings: QwenSettings) -> str | None:

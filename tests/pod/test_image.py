@@ -1,7 +1,8 @@
-"""The image and the templates: nothing builds or uploads them here, so all that can be told from their text is."""
+"""The image and the bodies for RunPod's API: nothing builds or sends them here, so their text is what is tested."""
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import json
 import os
@@ -11,25 +12,18 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from ourvidz_worker import __version__
 from ourvidz_worker.settings import PROBE_PORTS, ServerlessSettings, Settings, read_settings
+from tests.pod.rest_bodies import CARDS, POOLS, SCHEMAS
 from tests.support.commands import ROOT
 
 DOCKERFILE = (ROOT / "runpod" / "Dockerfile").read_text()
-TEMPLATES = ("template.json", "serverless.json")
+BODIES = tuple(SCHEMAS)
+CONTAINERS = ("template.json", "endpoint.json")  # a pod has its container from the template
 OF_LIBRARIES = {"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"}
-# The fields of RunPod's REST API: POST /v1/templates, and POST /v1/endpoints for a Serverless endpoint.
-TEMPLATE_FIELDS = {
-    "name", "imageName", "category", "isServerless", "isPublic", "containerDiskInGb", "containerRegistryAuthId",
-    "volumeInGb", "volumeMountPath", "dockerEntrypoint", "dockerStartCmd", "ports", "env", "readme",
-}  # fmt: skip
-ENDPOINT_FIELDS = {
-    "name", "templateId", "networkVolumeId", "gpuTypeIds", "gpuCount", "workersMin", "workersMax", "idleTimeout",
-    "executionTimeoutMs", "scalerType", "scalerValue", "flashboot", "allowedCudaVersions", "computeType",
-    "dataCenterIds",
-}  # fmt: skip
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -56,7 +50,7 @@ def copied() -> list[str]:
     return sources
 
 
-def template(name: str) -> dict[str, Any]:
+def body(name: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((ROOT / "runpod" / name).read_text())
     return document
 
@@ -129,49 +123,132 @@ def test_it_stops_and_is_watched_as_the_orchestrator_is() -> None:
 def test_what_it_starts_is_there_and_may_be_executed() -> None:
     [command] = arguments_of("CMD")
     assert arguments_of("ENTRYPOINT") == []
-    assert json.loads(command) == template("template.json")["dockerStartCmd"] == ["runpod/start.sh"]
+    assert json.loads(command) == shlex.split(body("template.json")["args"]) == ["runpod/start.sh"]
     assert os.access(ROOT / "runpod" / "start.sh", os.X_OK)
-    assert template("serverless.json")["dockerStartCmd"][-1] in copied()
+    assert shlex.split(body("endpoint.json")["args"]) == ["python", "-u", "runpod/handler.py"]
+    assert "runpod/handler.py" in copied()
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_says_what_runpod_reads(name: str) -> None:
-    document = template(name)
-    assert document.keys() <= TEMPLATE_FIELDS
-    assert document["imageName"].endswith(f":{__version__}")
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_says_what_runpod_reads(name: str) -> None:
+    jsonschema.Draft202012Validator(SCHEMAS[name]).validate(body(name))
+
+
+def test_every_body_has_a_schema() -> None:
+    assert {file.name for file in (ROOT / "runpod").glob("*.json")} == set(BODIES)
+    for schema in SCHEMAS.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value"),
+    [
+        ("template.json", ("imageName",), "x"),
+        ("template.json", ("disk",), "20"),
+        ("template.json", ("args",), ["runpod/start.sh"]),
+        ("template.json", ("env", "OURVIDZ_PROBE_PORT"), 9400),
+        ("template.json", ("readme",), "x"),
+        ("template.json", ("mounts",), {"network": [{"volumeId": "VOLUME", "path": "/workspace"}]}),
+        ("template.json", ("allowedCudaVersions",), ["13"]),
+        ("pod.json", ("gpu", "id"), "L40S"),
+        ("pod.json", ("gpu", "allowedCudaVersions"), ["13.0"]),
+        ("pod.json", ("cpu",), {"id": "cpu5c", "vcpuCount": 4}),
+        ("pod.json", ("mounts", "persistent"), {"size": 100, "path": "/workspace"}),
+        ("pod.json", ("mounts", "network", 0, "path"), ""),
+        ("pod.json", ("gpuTypeIds",), ["NVIDIA L40S"]),
+        ("endpoint.json", ("gpu", "pools"), ["NVIDIA L40S"]),
+        ("endpoint.json", ("gpu", "minCudaVersion"), 13.0),
+        ("endpoint.json", ("type",), "LOAD_BALANCER"),
+        ("endpoint.json", ("scaling",), {"type": "REQUEST_COUNT", "requestCount": 1}),
+        ("endpoint.json", ("scaling", "requestCount"), 1),
+        ("endpoint.json", ("flashboot",), True),
+        ("endpoint.json", ("workersMin",), 0),
+        ("endpoint.json", ("networkVolumeId",), "VOLUME"),
+        ("endpoint.json", ("mounts",), {}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_the_schemas_refuse_what_runpod_would(name: str, path: tuple[str | int, ...], value: Any) -> None:
+    document: Any = copy.deepcopy(body(name))
+    inside = document
+    for step in path[:-1]:
+        inside = inside[step]
+    inside[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMAS[name]).validate(document)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("template.json", "image"), ("pod.json", "templateId"), ("pod.json", "gpu"), ("endpoint.json", "image")],
+)
+def test_the_schemas_miss_what_runpod_would(name: str, field: str) -> None:
+    document = body(name)
+    del document[field]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMAS[name]).validate(document)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_is_this_versions(name: str) -> None:
+    assert body(name)["image"] == f"REGISTRY/ourvidz-worker:{__version__}"
     assert f"ourvidz-worker:{__version__}" in DOCKERFILE
-    assert document["isServerless"] is (name == "serverless.json")
-    assert (document["volumeInGb"] == 0) is document["isServerless"]
-    assert all(re.fullmatch(r"\d+/(http|tcp)", port) for port in document.get("ports", []))
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_a_templates_variables_are_ours_and_its_secrets_are_references(name: str) -> None:
-    environment = template(name)["env"]
+def test_a_pods_template_is_for_pods_alone() -> None:
+    template = body("template.json")
+    assert template["serverless"] is template["public"] is False
+    assert template["startSsh"] is template["startJupyter"] is False, "RunPod's defaults put keys and a password in"
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_containers_variables_are_ours_and_its_secrets_are_references(name: str) -> None:
+    environment = body(name)["env"]
     assert environment.keys() - OF_LIBRARIES <= variables()
     for variable, value in environment.items():
         if any(word in variable for word in ("KEY", "TOKEN", "SECRET")) or variable.endswith("_URL"):
             assert value == f"{{{{ RUNPOD_SECRET_{variable} }}}}"
+        else:
+            assert "RUNPOD_SECRET" not in value
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_a_templates_environment_is_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_containers_environment_is_complete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in variables():
         monkeypatch.delenv(variable, raising=False)
-    for variable, value in template(name)["env"].items():
+    for variable, value in body(name)["env"].items():
         monkeypatch.setenv(variable, "https://example.org" if "RUNPOD_SECRET" in value else value)
-    read_settings(ServerlessSettings if name == "serverless.json" else Settings)
+    read_settings(ServerlessSettings if name == "endpoint.json" else Settings)
+
+
+def test_the_driver_is_new_enough_for_the_pinned_torch() -> None:
+    """The wheel of torch 2.13.0 on PyPI requires cuda-toolkit 13.0.3, which drivers of every later 13.x run."""
+    [pin] = re.findall(r"^torch==(.+)$", (ROOT / "scripts" / "constraints.txt").read_text(), re.MULTILINE)
+    assert pin == "2.13.0", "another torch may be built for another CUDA: see what its wheel requires"
+    assert body("pod.json")["gpu"]["minCudaVersion"] == body("endpoint.json")["gpu"]["minCudaVersion"] == "13.0"
+    assert all(version.startswith("13.") for version in body("template.json")["allowedCudaVersions"])
+
+
+def test_the_cards_hold_the_workers() -> None:
+    assert CARDS[body("pod.json")["gpu"]["id"]] >= 48
+    assert all(POOLS[pool] >= 48 for pool in body("endpoint.json")["gpu"]["pools"])
 
 
 def test_an_endpoint_gives_a_job_more_time_than_the_worker_does() -> None:
-    endpoint = template("endpoint.json")
-    assert endpoint.keys() <= ENDPOINT_FIELDS
-    assert endpoint["executionTimeoutMs"] / 1000 > Settings.model_fields["job_deadline"].default
-    assert 0 == endpoint["workersMin"] < endpoint["workersMax"]
-    assert endpoint["scalerType"] in ("QUEUE_DELAY", "REQUEST_COUNT")
+    endpoint = body("endpoint.json")
+    assert endpoint["timeout"] / 1000 > Settings.model_fields["job_deadline"].default
+    assert 0 == endpoint["workers"]["min"] < endpoint["workers"]["max"]
+
+
+def test_what_is_kept_lies_on_the_network_volume() -> None:
+    [mount] = body("pod.json")["mounts"]["network"]
+    assert mount["path"] == "/workspace", "the default of start.sh"
+    assert Path(body("template.json")["env"]["OURVIDZ_MODELS_DIR"]).is_relative_to(mount["path"])
+    assert "mounts" not in body("template.json"), "a template takes no network volume, and a pod no second mount"
+    paths = [value for value in body("endpoint.json")["env"].values() if value.startswith("/")]
+    assert len(paths) == 4
+    assert all(Path(path).is_relative_to("/runpod-volume") for path in paths), "where Serverless mounts it"
 
 
 def test_the_languages_port_is_the_one_that_is_open() -> None:
-    document = template("template.json")
-    assert document["ports"] == [f"{Settings.model_fields['qwen_port'].default}/http"]
-    assert Path(document["env"]["OURVIDZ_MODELS_DIR"]).is_relative_to(document["volumeMountPath"])
+    assert body("template.json")["ports"] == [f"{Settings.model_fields['qwen_port'].default}/http"]

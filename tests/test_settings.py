@@ -9,7 +9,8 @@ import pytest
 
 from ourvidz_worker.backend.objects.places import Folder, S3Bucket
 from ourvidz_worker.errors import ConfigurationError
-from ourvidz_worker.settings import QwenSettings, Settings, _state_folder, load_settings, pod_settings, read_settings
+from ourvidz_worker.settings import QwenSettings, Settings, load_settings, pod_settings, read_settings
+from ourvidz_worker.settings.values import state_folder
 
 SERVICE_KEY, TOKEN, SECRET = "service-key-7f3a", "redis-token-9b21", "callback-secret-c4d8"
 NEEDED = {
@@ -539,7 +540,7 @@ def test_without_a_home_folder_state_lies_in_the_temporary_one(monkeypatch: pyte
         raise RuntimeError("no home")
 
     monkeypatch.setattr(Path, "home", homeless)
-    assert _state_folder("spool").parts[-2:] == ("ourvidz_worker", "spool")
+    assert state_folder("spool").parts[-2:] == ("ourvidz_worker", "spool")
 
 
 @pytest.mark.usefixtures("complete")

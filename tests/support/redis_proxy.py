@@ -39,12 +39,12 @@ class RedisProxy:
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
         self._loop.run(self._cut())
         self._loop.stop()
 
     async def _cut(self) -> None:
+        assert self._server is not None
+        self._server.close()  # in its own loop: from another thread it may close while its last connection ends
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

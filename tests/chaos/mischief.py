@@ -54,6 +54,10 @@ NETWORK: Sequence[tuple[str, Fault, float, float]] = (
 )
 
 
+BLOWS_IN_A_ROW = 8
+"""So many may fall without a job that is begun in between, before they fall more slowly."""
+
+
 class Mischief:
     """Seeded; `done` counts what was done and `diary` says when, with seconds since the epoch.
 
@@ -87,6 +91,7 @@ class Mischief:
         self._senders: dict[tuple[str, int], Process | None] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._calm = False
+        self._blows_in_vain = 0
         for name, proxy in proxies.items():
             for route, fault, probability, seconds in NETWORK:
                 proxy.add(Rule(route, fault, probability, seconds=seconds))
@@ -112,12 +117,18 @@ class Mischief:
         )
         weights, actions = zip(*blows, strict=True)
         while True:
-            await asyncio.sleep(self._dice.expovariate(1 / self._pause_seconds))
+            await asyncio.sleep(self._dice.expovariate(1 / self._pause_seconds) * self._mercy)
+            self._blows_in_vain += 1
             [blow] = self._dice.choices(actions, weights)
             task = blow()
             if task:
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
+
+    @property
+    def _mercy(self) -> float:
+        """Times the pause. Where a machine has too much to do, no worker would ever come as far as to begin a job."""
+        return max(1.0, self._blows_in_vain / BLOWS_IN_A_ROW)
 
     async def calm_down(self) -> None:
         """End every fault: the paused go on, the network works; poison stays poison."""
@@ -135,6 +146,8 @@ class Mischief:
 
     def relieve(self, event: Mapping[str, Any]) -> None:
         """A worker that found its quota used up waits for many minutes; an operator starts it again."""
+        if event["event"] == "generation_started":
+            self._blows_in_vain = 0
         if event["event"] == "redis_quota_exceeded":
             pod = self._pods[event["pod"]]
             owner = event.get("owner")

@@ -173,5 +173,5 @@ def test_no_history_loses_or_doubles_a_job(world: QueueWorld) -> None:
         def __init__(self) -> None:
             super().__init__(world)
 
-    examples, steps = (200, 50) if isinstance(world, MemoryWorld) else (12, 25)
+    examples, steps = (100, 50) if isinstance(world, MemoryWorld) else (12, 25)
     run_state_machine_as_test(Here, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None))

@@ -10,7 +10,7 @@ from tests.model.climate import CALM, CLIMATES
 from tests.model.game import play
 from tests.model.rules import RULES, Rule
 
-WORLDS = 20  # of each climate; `scripts/model` plays as many as one likes
+WORLDS = 12  # of each climate; `scripts/model` plays as many as one likes
 MOST_WORLDS = 80
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-from urllib.parse import urlsplit
-
 from starlette.requests import Request
+
+from ourvidz_worker.host_header import host_name, is_address
 
 LOCAL_NAME = "localhost"
 
@@ -17,21 +16,10 @@ def objection(request: Request, served_host: str) -> str | None:
     lets it point here (DNS rebinding); a bare address cannot, and names are only believed where they are ours.
     """
     host = request.headers.get("host", "")
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        name = ""
-    if name not in (LOCAL_NAME, served_host.lower()) and not _is_address(name):
+    name = host_name(host)
+    if name not in (LOCAL_NAME, served_host.lower()) and not is_address(name):
         return f"this backend is not served as {name[:80]!r}: open it by its address, or as {LOCAL_NAME}"
     origin = request.headers.get("origin")
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         return f"only the page of this backend may ask for this, not one of {origin[:80]!r}"
     return None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -7,12 +7,12 @@ So the `Host` must be one that is served, and whatever changes something comes a
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Collection
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
+
+from ourvidz_worker.host_header import host_name, is_address
 
 _SAME_ORIGIN = ("same-origin", "none")
 
@@ -43,8 +43,8 @@ class Guard:
 
     def page(self, request: Request) -> Refusal | None:
         """Why not even the page, which says nothing, is for this request, or None."""
-        name = _name(request.headers.get("host", ""))
-        if name in self._hosts or name == "localhost" or _is_address(name):
+        name = host_name(request.headers.get("host", ""))
+        if name in self._hosts or name == "localhost" or is_address(name):
             return None
         return Refusal(421, "this page is not served under this name: open it by its address, like http://127.0.0.1")
 
@@ -65,19 +65,3 @@ class Guard:
         if scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self._token.encode()):
             return None
         return Refusal(401, "open the address that `ourvidz-worker operator` printed: it carries the token")
-
-
-def _name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_address(name: str) -> bool:
-    """Names may be made to point here by others; a bare address cannot."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -20,6 +20,11 @@ _LONGEST_PAUSE_ASKED_FOR = 60.0
 _LEAST_ATTEMPTS = 5
 
 
+def worth_a_retry(status: int) -> bool:
+    """Whether an HTTP status speaks of the moment, and not of what was asked for."""
+    return status >= 500 or status in (408, 425, 429)
+
+
 def retrying(operation: str, patience: Patience, *, sleep: Sleep = asyncio.sleep) -> AsyncRetrying:
     """A policy for one call; it raises the last failure as it is when that is used up or not in `patience`.
 

@@ -21,7 +21,7 @@ from ourvidz_worker.backend.references.destinations import (
 )
 from ourvidz_worker.backend.references.pictures import PictureUnusable, decode_picture
 from ourvidz_worker.backend.references.stored import StoredFiles, StoredFileUnusable
-from ourvidz_worker.backend.retrying import Sleep, retrying
+from ourvidz_worker.backend.retrying import Sleep, retrying, worth_a_retry
 from ourvidz_worker.backend.trust import trusted
 from ourvidz_worker.contract.job import Reference
 from ourvidz_worker.errors import BackendUnavailable, ReferenceUnusable
@@ -30,7 +30,6 @@ from ourvidz_worker.ports import ReferenceImage
 _MIB = 1024 * 1024
 _CONNECT_SECONDS = 5.0
 _MAX_REDIRECTS = 3
-_WORTH_A_RETRY = frozenset({408, 425, 429})
 _HEADERS = {
     "Accept-Encoding": "identity",  # the bytes on the wire are the bytes in memory
     "User-Agent": "ourvidz_worker",
@@ -163,7 +162,7 @@ class HttpReferenceSource:
 
     async def _content(self, reference: Reference, answer: httpx.Response) -> bytes:
         status = answer.status_code
-        if status >= 500 or status in _WORTH_A_RETRY:
+        if worth_a_retry(status):
             raise BackendUnavailable(f"{reference.field} could not be downloaded (HTTP {status})")
         if status != 200:
             raise ReferenceUnusable(f"{reference.field} cannot be downloaded: HTTP {status}, the link may have expired")

@@ -10,7 +10,7 @@ from aiohttp import ClientError
 
 from ourvidz_worker.backend.callback_patience import CallbackPatience
 from ourvidz_worker.backend.exchange import Answer, Exchange
-from ourvidz_worker.backend.retrying import Sleep, retrying
+from ourvidz_worker.backend.retrying import Sleep, retrying, worth_a_retry
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.contract.callback import (
     SIGNATURE_HEADER,
@@ -96,7 +96,7 @@ class CallbackReporter:
         """What an answer means for the caller; None for success."""
         status, body = answer.status, _json_object(answer)
         relayed = answer.headers.get("x-relay-error", "").lower() == "true"
-        if relayed or status >= 500 or status in (408, 425, 429):
+        if relayed or worth_a_retry(status):
             return BackendUnavailable(f"job-callback is out of reach: the gateway answered HTTP {status}")
         message = _message(body) if body is not None else _plain_words(answer)
         if status == 404 and "Job not found" not in message:

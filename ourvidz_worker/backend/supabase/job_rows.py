@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 
 from ourvidz_worker.backend.exchange import ExchangeTransport
+from ourvidz_worker.backend.retrying import worth_a_retry
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.errors import BackendUnavailable, ConfigurationError, WorkerError
 
 _NO_UUID = "22P02"  # PostgreSQL's "invalid text representation": no row can have such an id
-_PASSING = (408, 425, 429)
 
 
 class SupabaseJobRows:
@@ -46,7 +46,7 @@ class SupabaseJobRows:
 
     def _problem(self, answer: httpx.Response) -> WorkerError:
         status = answer.status_code
-        if status >= 500 or status in _PASSING:
+        if worth_a_retry(status):
             return BackendUnavailable(f"the product's jobs table is out of reach: the gateway answered HTTP {status}")
         said = quoted(_json(answer, "message"), self._service_key) or "no reason given"
         cure = "SUPABASE_SERVICE_KEY" if status in (401, 403) else "SUPABASE_URL"

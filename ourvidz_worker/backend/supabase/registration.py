@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import ClientError
 
 from ourvidz_worker.backend.exchange import Answer, Exchange
-from ourvidz_worker.backend.retrying import Patience, Sleep, retrying
+from ourvidz_worker.backend.retrying import Patience, Sleep, retrying, worth_a_retry
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError
 
@@ -78,7 +78,7 @@ class Registration:
                 f"{self._function} answered 404: deploy the function, or correct OURVIDZ_REGISTER_FUNCTION"
             )
         sentence = f"{self._function} answered HTTP {answer.status}: {words}"
-        if answer.status >= 500 or answer.status in (408, 425, 429) or "not responding" in words:
+        if worth_a_retry(answer.status) or "not responding" in words:
             raise BackendUnavailable(sentence)
         raise BackendRefused(sentence)
 

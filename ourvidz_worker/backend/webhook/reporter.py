@@ -10,7 +10,7 @@ from aiohttp import ClientError
 
 from ourvidz_worker.backend.callback_patience import CallbackPatience
 from ourvidz_worker.backend.exchange import Answer, Exchange
-from ourvidz_worker.backend.retrying import Sleep, retrying
+from ourvidz_worker.backend.retrying import Sleep, retrying, worth_a_retry
 from ourvidz_worker.backend.wording import quoted
 from ourvidz_worker.contract.callback import (
     SIGNATURE_HEADER,
@@ -21,8 +21,6 @@ from ourvidz_worker.contract.callback import (
 )
 from ourvidz_worker.errors import BackendRefused, BackendUnavailable, ConfigurationError, WorkerError
 from ourvidz_worker.instruments import tracing
-
-_PASSING = (408, 425, 429)
 
 
 class WebhookReporter:
@@ -73,7 +71,7 @@ class WebhookReporter:
 
     def _problem(self, answer: Answer) -> WorkerError:
         status = answer.status
-        if status >= 500 or status in _PASSING:
+        if worth_a_retry(status):
             return BackendUnavailable(
                 f"the receiver of reports answered HTTP {status}", retry_after=_retry_after(answer)
             )

@@ -119,7 +119,7 @@ def caption(scene: Scene, random: Random) -> Caption:
     subjects = {scene.motion.subject} if scene.motion else set()
     phrases = [
         thing_phrase(scene.things[place], random, placed=place in placed)
-        + (f" {_motion_words(scene, scene.motion, random)}" if place in subjects and scene.motion else "")
+        + (f" {motion_words(scene, scene.motion, random)}" if place in subjects and scene.motion else "")
         for place in order
     ]
     facts = {"time", "weather", "style", "motion"}
@@ -173,7 +173,7 @@ def thing_phrase(thing: Thing, random: Random, *, placed: bool) -> str:
     natural = thing.colour == KINDS[thing.kind].natural
     colour = "" if natural and random.random() < 0.6 else random.choice(COLOUR_WORDS.get(thing.colour, (thing.colour,)))
     name = random.choice(NAMES.get(thing.kind, (thing.kind,)))
-    words = [random.choice(SIZE_WORDS[thing.size]), colour, name if thing.count == 1 else _plural(thing.kind, name)]
+    words = [random.choice(SIZE_WORDS[thing.size]), colour, name if thing.count == 1 else plural(thing.kind, name)]
     words = [word for word in words if word]
     if thing.count == 1:
         words.insert(0, "an" if words[0][0] in "aeiou" else "a")
@@ -184,11 +184,13 @@ def thing_phrase(thing: Thing, random: Random, *, placed: bool) -> str:
     return " ".join(words)
 
 
-def _plural(kind: str, name: str) -> str:
+def plural(kind: str, name: str) -> str:
+    """Of one of the names of a kind."""
     return PLURALS.get(kind, name + "s") if name == kind else name + "s"
 
 
-def _motion_words(scene: Scene, motion: Motion, random: Random) -> str:
+def motion_words(scene: Scene, motion: Motion, random: Random) -> str:
+    """Such as "sail to the left", of a thing of the scene."""
     thing = scene.things[motion.subject]
     words = random.choice(OWN_MOTION_WORDS.get((thing.kind, motion.direction), MOTION_WORDS[motion.direction]))
     verb, *rest = words.split()

@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from scripts.demo_models.muon import Muon
+
 SAVE_EVERY = 120.0  # seconds
 SAY_EVERY = 20.0
 WARM_UP = 100  # steps
@@ -225,7 +227,7 @@ def _optimizers(model: nn.Module, course: Course) -> list[torch.optim.Optimizer]
     matrices = [
         weight
         for name, weight in learning
-        if course.muon and weight.ndim == 2 and min(weight.shape) > 8 and "embed" not in name
+        if course.muon and weight.ndim >= 2 and min(weight.flatten(1).shape) > 4 and "embed" not in name
     ]
     chosen = {id(weight) for weight in matrices}
     others = [weight for _, weight in learning if id(weight) not in chosen]
@@ -234,5 +236,5 @@ def _optimizers(model: nn.Module, course: Course) -> list[torch.optim.Optimizer]
     if others:
         optimizers.append(torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=0.01))
     if matrices:
-        optimizers.append(torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(Muon(matrices, lr=rate))
     return optimizers

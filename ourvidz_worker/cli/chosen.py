@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import Catalogue, parse_catalogue
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, parse_models
@@ -30,10 +32,11 @@ def read_catalogue(files: ConfigFiles) -> Catalogue:
 def read_models(files: ConfigFiles) -> ModelsConfig:
     """Where `models.toml` names no configuration for weights that bring none, the shipped one stands in.
 
-    Raises `ConfigurationError`.
+    What it says nothing of, the demo models, is as in the shipped file. Raises `ConfigurationError`.
     """
     shipped: dict[Part, str] = {
         "sdxl": str(files.path("sdxl/model_index.json").parent),
         "wan": str(files.path("wan/transformer/config.json").parents[1]),
     }
-    return parse_models(files.text("models.toml"), configs=shipped)
+    models = parse_models(files.text("models.toml"), configs=shipped)
+    return models if models.demo else replace(models, demo=parse_models(ConfigFiles().text("models.toml")).demo)

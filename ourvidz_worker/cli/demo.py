@@ -1,9 +1,10 @@
-"""`demo`: recorded jobs of every type on the embedded backend, with live progress and a page of results."""
+"""`demo`: recorded jobs, or two of its own, on the embedded backend, with live progress and a page of results."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import signal
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from rich.table import Table
 
 from ourvidz_worker.cli.chosen import chosen_catalogue
 from ourvidz_worker.cli.exit_codes import INTERRUPTED
+from ourvidz_worker.cli.headlines import HeadlineLines, headline_recordings
 from ourvidz_worker.cli.recorded import Recording, run_recordings, submit_recording
 from ourvidz_worker.cli.replay import ChangeLines
 from ourvidz_worker.cli.report import build_report, print_table, write_report
 from ourvidz_worker.cli.rig import Progress, Rig, families_of, running_rig, scratch_folder
+from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.local.server import PortTaken
 
 DEFAULT_PORT = 8787
@@ -32,6 +35,8 @@ async def _demo(recordings: list[Recording], arguments: argparse.Namespace) -> i
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     port = DEFAULT_PORT if arguments.port is None else arguments.port
+    if arguments.headlines or not recordings:
+        recordings = [*headline_recordings(), *recordings]
     with scratch_folder() as folder:
         try:
             return await _present(recordings, arguments, Path(folder), port, stopping)
@@ -46,9 +51,10 @@ async def _present(
 ) -> int:
     console = Console()
     catalogue = chosen_catalogue()
-    workers = families_of([recording.payload for recording in recordings], catalogue)
+    workers = families_of(recordings, catalogue)
     log_file = data / "workers.log"
     async with running_rig(catalogue=catalogue, workers=workers, data=data, port=port, log_file=log_file) as rig:
+        console.print(str(rig.selected), highlight=False, markup=False, soft_wrap=True)
         console.print(f"results: {rig.backend.url}    log: {log_file}", highlight=False)
         job_ids = [await submit_recording(recording, rig.backend) for recording in recordings]
         watching = asyncio.create_task(_watch(rig, job_ids, console, arguments.timeout))
@@ -60,6 +66,9 @@ async def _present(
         print_table(report, console)
         if arguments.report:
             write_report(report, arguments.report)
+        if arguments.keep:
+            _keep(rig.backend, job_ids, arguments.keep)
+            console.print(f"copied to {arguments.keep}", highlight=False, markup=False, soft_wrap=True)
         if rig.orchestrator.returncode is not None:
             console.print(
                 f"the orchestrator ended early; its log:\n{log_file.read_text()}", highlight=False, markup=False
@@ -75,10 +84,32 @@ async def _present(
 
 
 async def _watch(rig: Rig, job_ids: list[str], console: Console, seconds: float) -> bool:
+    headlines = HeadlineLines(rig.backend, console)
     if not console.is_terminal:
-        return await rig.watch(job_ids, ChangeLines(console).show, seconds=seconds)
+        lines = ChangeLines(console)
+
+        def told(jobs: list[Progress]) -> None:
+            lines.show(jobs)
+            headlines.show(jobs)
+
+        return await rig.watch(job_ids, told, seconds=seconds)
     with Live(console=console, refresh_per_second=8, transient=True) as live:
-        return await rig.watch(job_ids, lambda jobs: live.update(_bars(jobs)), seconds=seconds)
+
+        def shown(jobs: list[Progress]) -> None:
+            live.update(_bars(jobs))
+            headlines.show(jobs)
+
+        return await rig.watch(job_ids, shown, seconds=seconds)
+
+
+def _keep(backend: EmbeddedBackend, job_ids: list[str], folder: Path) -> None:
+    """What was drawn, in the order of the jobs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, job in enumerate(filter(None, map(backend.job, job_ids)), start=1):
+        for index, asset in enumerate(job["assets"], start=1):
+            drawn = backend.file(asset["bucket"], asset["key"])
+            name = f"{number:02}-{job['job_type']}-{index}{Path(asset['name']).suffix}"
+            shutil.copyfile(drawn, folder / name)
 
 
 def _bars(jobs: list[Progress]) -> Table:

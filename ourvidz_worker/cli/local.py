@@ -10,6 +10,7 @@ import sys
 
 from ourvidz_worker.cli.chosen import chosen_catalogue
 from ourvidz_worker.cli.embedded import SHOWING, chosen_token, serving
+from ourvidz_worker.cli.selection import Selected, select_models
 from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.local.redis_commands import RedisUnreachable
@@ -26,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _serve(arguments: argparse.Namespace) -> int:
     settings = read_settings(QwenSettings)
+    selected = select_models(settings, settings.workers)
     backend = EmbeddedBackend(
         data=arguments.data,
         catalogue=chosen_catalogue(),
@@ -39,15 +41,16 @@ async def _serve(arguments: argparse.Namespace) -> int:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        _tell(backend, address)
+        _tell(backend, address, selected)
         await stopping.wait()
     return 0
 
 
-def _tell(backend: EmbeddedBackend, address: str) -> None:
+def _tell(backend: EmbeddedBackend, address: str, selected: Selected) -> None:
     print("# the embedded backend, for development only: whoever reaches its page can be the demo user")
+    print(f"# {selected}")
     print("# export this in the shell of a worker:")
-    for name, value in {**backend.environment(), **SHOWING}.items():
+    for name, value in {**backend.environment(), **SHOWING, "OURVIDZ_MODELS": selected.models}.items():
         print(f"export {name}={shlex.quote(value)}")
     print(f"# enhance-prompt asks the qwen worker at {address}, or a template while nobody listens there;")
     print("# OURVIDZ_WORKERS=sdxl,wan,qwen has the orchestrator start one")

@@ -9,9 +9,8 @@ import json
 import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from ourvidz_worker.contract.envelope import open_delivery, open_payload
@@ -33,21 +32,17 @@ REFERENCE_NAMES = (
 _OBJECT_PATH = re.compile(r"/storage/v1/object/(?:sign/|public/|authenticated/)?([^/]+)/(.+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A payload as it was recorded, and the file it came from."""
-
-    file: Path
-    payload: Mapping[str, Any]
+Recording: TypeAlias = Mapping[str, Any]
+"""A payload as it was recorded."""
 
 
 def read_recordings(files: list[Path]) -> list[Recording]:
     """Raises `ValueError` with one sentence per file that holds no job."""
-    recordings, problems = [], []
+    recordings: list[Recording] = []
+    problems: list[str] = []
     for file in files:
         try:
-            payload = open_payload(open_delivery(file.read_text(encoding="utf-8")).original)
-            recordings.append(Recording(file, payload))
+            recordings.append(open_payload(open_delivery(file.read_text(encoding="utf-8")).original))
         except OSError as error:
             problems.append(f"{file} cannot be read: {error.strerror or error}")
         except (UnicodeDecodeError, PayloadError) as error:
@@ -78,7 +73,7 @@ async def submit_recording(recording: Recording, backend: EmbeddedBackend) -> st
 
     At each reference's bucket path a sample picture is placed and signed anew.
     """
-    payload = json.loads(json.dumps(recording.payload))
+    payload = json.loads(json.dumps(recording))
     for place, name in _references(payload):
         bucket, key = _object_of(place[name], str(payload.get("user_id")))
         url = await backend.place_reference(bucket, key, sample_picture(), "image/png")

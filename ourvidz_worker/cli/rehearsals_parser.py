@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 from ourvidz_worker.cli.commands import Commands, command, port
 
@@ -43,7 +44,7 @@ def _add_replay(commands: Commands) -> None:
         examples=["replay tests/payloads/video_fast.json", "replay --report outcome.json tests/payloads/*.json"],
         exit_codes=_JUDGED,
     )
-    _add_recordings(replay)
+    _add_recordings(replay, "+", "a recorded queue element, as JSON")
     replay.add_argument("--redis", metavar="URL", help="a real Redis behind the REST layer")
     replay.add_argument(
         "--profile", choices=("2025-07", "2026-02"), default="2025-07", help="callback profile (default 2025-07)"
@@ -55,11 +56,13 @@ def _add_demo(commands: Commands) -> None:
         commands,
         "demo",
         "demo",
-        "run recorded jobs on the embedded backend and show the results",
-        examples=["demo tests/payloads/video_fast.json", "demo --once --report outcome.json tests/payloads/*.json"],
+        "draw a picture and a clip, or run recorded jobs, on the embedded backend and show the results",
+        examples=["demo", "demo --once --report outcome.json tests/payloads/*.json"],
         exit_codes=_JUDGED,
     )
-    _add_recordings(demo)
+    _add_recordings(demo, "*", "a recorded queue element, as JSON (default: one prompt as a picture, one as a clip)")
+    demo.add_argument("--headlines", action="store_true", help="draw those two besides the recorded ones")
+    demo.add_argument("--keep", type=Path, metavar="FOLDER", help="copy there what was drawn")
     demo.add_argument("--once", action="store_true", help="exit when the jobs are done")
     demo.add_argument(
         "--port",
@@ -69,8 +72,8 @@ def _add_demo(commands: Commands) -> None:
     )
 
 
-def _add_recordings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a recorded queue element, as JSON")
+def _add_recordings(parser: argparse.ArgumentParser, count: Literal["+", "*"], text: str) -> None:
+    parser.add_argument("files", nargs=count, type=Path, metavar="FILE", help=text)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the outcome as JSON")
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=float, default=1800.0, help="give up after so long (default 1800)"

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _replay(recordings: list[Recording], arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
     catalogue = chosen_catalogue()
-    workers = families_of([recording.payload for recording in recordings], catalogue)
+    workers = families_of(recordings, catalogue)
     with scratch_folder() as data:
         async with running_rig(
             catalogue=catalogue,
@@ -31,6 +31,7 @@ async def _replay(recordings: list[Recording], arguments: argparse.Namespace) ->
             redis_url=arguments.redis,
             profile=arguments.profile,
         ) as rig:
+            console.print(str(rig.selected), highlight=False, markup=False, soft_wrap=True)
             job_ids = [await submit_recording(recording, rig.backend) for recording in recordings]
             lines = ChangeLines(console)
             finished = await rig.watch(job_ids, lines.show, seconds=arguments.timeout)

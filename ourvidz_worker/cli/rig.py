@@ -17,7 +17,8 @@ from typing import Any
 
 from ourvidz_worker.cli.embedded import SHOWING, chosen_token, serving
 from ourvidz_worker.cli.plain import FINAL
-from ourvidz_worker.contract.catalogue import Catalogue
+from ourvidz_worker.cli.selection import Selected, select_models
+from ourvidz_worker.contract.catalogue import Catalogue, ModelFamily
 from ourvidz_worker.local.backend import EmbeddedBackend
 from ourvidz_worker.settings import QwenSettings, read_settings
 
@@ -43,11 +44,12 @@ class Progress:
 
 @dataclass(slots=True)
 class Rig:
-    """A running backend and orchestrator."""
+    """A running backend and orchestrator, and the models that it was given."""
 
     backend: EmbeddedBackend
     orchestrator: asyncio.subprocess.Process
     status_file: Path
+    selected: Selected
 
     async def watch(self, job_ids: Sequence[str], seen: Callable[[list[Progress]], None], *, seconds: float) -> bool:
         """Call `seen` on every change until all jobs are over; False when the time or the orchestrator ended first."""
@@ -88,7 +90,7 @@ class Rig:
 async def running_rig(
     *,
     catalogue: Catalogue,
-    workers: Sequence[str],
+    workers: Sequence[ModelFamily],
     data: Path,
     port: int = 0,
     redis_url: str | None = None,
@@ -97,6 +99,7 @@ async def running_rig(
 ) -> AsyncIterator[Rig]:
     """Start both, and stop both at the end. Raises `OSError` for a taken port, and `ConfigurationError`."""
     settings = read_settings(QwenSettings)
+    selected = select_models(settings, workers)
     probe_port = settings.probe_port or _free_port(settings.probe_host)
     pods = [settings.probe_address(probe_port)]
     backend = EmbeddedBackend(
@@ -122,6 +125,7 @@ async def running_rig(
             {
                 **backend.environment(),
                 **variables,
+                "OURVIDZ_MODELS": selected.models,
                 "OURVIDZ_WORKERS": ",".join(workers),
                 "OURVIDZ_STATUS_FILE": str(status_file),
                 "OURVIDZ_PROBE_PORT": str(probe_port),
@@ -129,21 +133,19 @@ async def running_rig(
             log_file,
         )
         try:
-            yield Rig(backend, process, status_file)
+            yield Rig(backend, process, status_file, selected)
         finally:
             await _stop(process)
 
 
 async def _start_orchestrator(environment: Mapping[str, str], log_file: Path | None) -> asyncio.subprocess.Process:
-    # Where nobody chose models, tiny ones run the identical code without weights or a card.
-    defaults = {"OURVIDZ_MODELS": "tiny", **SHOWING}
     door = [str(_REPOSITORY_DOOR)] if _REPOSITORY_DOOR.is_file() else ["-m", "ourvidz_worker", "orchestrator"]
     stderr = log_file.open("ab") if log_file else None
     try:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *door,
-            env={**defaults, **os.environ, **environment},
+            env={**SHOWING, **os.environ, **environment},
             stderr=stderr,
             start_new_session=True,  # Ctrl-C is for the command; it stops the orchestrator in order
         )
@@ -164,7 +166,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-def families_of(payloads: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[str]:
+def families_of(payloads: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[ModelFamily]:
     """The workers that these jobs need, SDXL first."""
     names = {payload.get("type") or payload.get("job_type") for payload in payloads}
     return sorted({catalogue[name].model_family for name in names if isinstance(name, str) and name in catalogue})

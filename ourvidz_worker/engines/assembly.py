@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Literal
 from ourvidz_worker.collections_off import without_collections
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.engines.deferred import DeferredEngine
+from ourvidz_worker.engines.demo import models as demo
 from ourvidz_worker.engines.language.local_model import LocalLanguageModel
 from ourvidz_worker.engines.language.testcard import TestCardLanguageModel
 from ourvidz_worker.engines.media.options import DEFAULT_OPTIONS, MediaOptions
 from ourvidz_worker.engines.residency.residency import Residency
+from ourvidz_worker.engines.threads import let_threads_sleep
 from ourvidz_worker.engines.tiny import models as tiny
 from ourvidz_worker.engines.volume.converted import prefer_copies
-from ourvidz_worker.engines.volume.model_config import ModelsConfig, Part, QwenModel
+from ourvidz_worker.engines.volume.model_config import DemoModels, ModelsConfig, Part, QwenModel
 from ourvidz_worker.engines.volume.weights import require_weights
-from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.ports import Engine, LanguageModel, MediaEncoder
 from ourvidz_worker.runtime.language.templates import wan_negative
 from ourvidz_worker.runtime.language.warm_model import Sampling
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from ourvidz_worker.engines.fitting import Fit
 
 Selection = Literal["real", "tiny", "testcard", "demo"]
-
-NO_DEMO_MODELS = "OURVIDZ_MODELS=demo: no trained small models ship with this version; choose real, tiny or testcard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def assemble(
     models between starts; `reference_fit` is the rule for references of another shape than the job; `residency` is
     shared with the language model of this process. Raises
     `ConfigurationError` when a template is missing or wrong, when files cannot be signed as `media` says, or when
-    the selection does not exist in this version. Missing weights show when the engine loads, those of an
+    `models` knows no demo models and they are selected. Missing weights show when the engine loads, those of an
     `own_language_model` included.
     """
     from ourvidz_worker.engines.media.encoder import FileEncoder  # noqa: PLC0415 - numpy and codecs, only where they work
@@ -77,7 +76,7 @@ def assemble(
 
             engine = TestCardEngine()
         case "tiny":
-            tiny.set_environment()
+            let_threads_sleep()
             build = partial(tiny.ensure_built, cache_dir)
             engine = _model_engine(family, tiny.MODELS, cache_dir, build, prompts, reference_fit, residency)
         case "real":
@@ -85,7 +84,10 @@ def assemble(
             require = partial(require_weights, fastest, models_dir, own_language_model=own_language_model)
             engine = _model_engine(family, fastest, models_dir, require, prompts, reference_fit, residency)
         case "demo":
-            raise ConfigurationError(NO_DEMO_MODELS)
+            let_threads_sleep()
+            shipped = demo.shipped_models(models)
+            require = partial(demo.require_shipped, shipped, own_language_model=own_language_model)
+            engine = _model_engine(family, shipped, demo.WEIGHTS, require, prompts, reference_fit, residency)
     return Engines(engine, FileEncoder(engine.model_name, media))
 
 
@@ -103,14 +105,17 @@ def assemble_language(
         case "testcard":
             return TestCardLanguageModel(), _sampling(models.qwen)
         case "tiny":
-            tiny.set_environment()
+            let_threads_sleep()
             prepare = partial(tiny.ensure_built, cache_dir, "qwen")
             return _local_model(tiny.MODELS.qwen, cache_dir, prepare, residency)
         case "real":
             prepare = partial(require_weights, models, models_dir, "qwen")
             return _local_model(models.qwen, models_dir, prepare, residency)
         case "demo":
-            raise ConfigurationError(NO_DEMO_MODELS)
+            let_threads_sleep()
+            shipped = demo.shipped_models(models)
+            prepare = partial(demo.require_shipped, shipped, "qwen")
+            return _local_model(shipped.qwen, demo.WEIGHTS, prepare, residency)
 
 
 def _stay_off_the_hub() -> None:
@@ -130,14 +135,14 @@ def _sampling(model: QwenModel) -> Sampling:
 
 def _model_engine(
     family: ModelFamily,
-    models: ModelsConfig,
+    models: ModelsConfig | DemoModels,
     models_dir: Path,
     prepare: Callable[[Part], None],
     prompts: Mapping[str, str],
     reference_fit: Fit,
     residency: Residency | None,
 ) -> DeferredEngine:
-    """The same code for real and tiny models; `prepare` sees to it that a model's weights are on disk.
+    """The same code for real, demo and tiny models; `prepare` sees to it that a model's weights are on disk.
 
     What is missing on disk shows before the model libraries are imported.
     """

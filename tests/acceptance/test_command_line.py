@@ -81,18 +81,30 @@ def test_missing_weights_stop_a_worker_with_a_sentence(tmp_path: Path) -> None:
     assert not {"torch", "diffusers", "transformers"} & imported
 
 
-def test_the_demo_models_are_not_a_silent_fallback(tmp_path: Path) -> None:
+@pytest.fixture
+def without_demo_models(tmp_path: Path) -> dict[str, str]:
+    """The environment of a version that lists no demo models."""
+    (tmp_path / "configs").mkdir()
+    listed = (ROOT / "configs" / "models.toml").read_text()
+    (tmp_path / "configs" / "models.toml").write_text(listed.partition("[demo.files]")[0])
+    return {"OURVIDZ_MODELS": "demo", "OURVIDZ_CONFIG_DIR": str(tmp_path / "configs")}
+
+
+def test_demo_models_that_do_not_ship_stop_a_worker_with_a_sentence(
+    without_demo_models: dict[str, str], tmp_path: Path
+) -> None:
     with RunningBackend(tmp_path / "backend") as backend:
-        result = run_command("sdxl", environment={**backend.environment(), "OURVIDZ_MODELS": "demo"})
+        result = run_command("sdxl", environment={**backend.environment(), **without_demo_models})
     assert result.returncode == 78
-    assert "OURVIDZ_MODELS=demo" in result.stderr
+    assert "no demo models of sdxl ship with this version" in result.stderr
+    assert "are for showing, not for a product's users" in result.stderr
 
 
-def test_the_doctor_says_so_too(run: Run, tmp_path: Path) -> None:
+def test_the_doctor_says_so_too(run: Run, without_demo_models: dict[str, str], tmp_path: Path) -> None:
     with RunningBackend(tmp_path / "backend") as backend:
-        said = run("doctor", environment={**backend.environment(), "OURVIDZ_MODELS": "demo"})
+        said = run("doctor", environment={**backend.environment(), **without_demo_models})
     assert said.code == 1
-    assert "no trained small models ship with this version" in said.out
+    assert "no demo models of sdxl ship with this version" in said.out
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:

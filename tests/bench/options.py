@@ -16,10 +16,10 @@ def main() -> None:
     parser.add_argument("--models-dir", type=Path, default=Path("/workspace/models"), help="where real weights lie")
     parser.add_argument("--sheet", type=Path, default=Path("options.jpg"), metavar="FILE", help="the picture to write")
     arguments = parser.parse_args()
-    from ourvidz_worker.engines.tiny.models import set_environment
+    from ourvidz_worker.engines.threads import let_threads_sleep
 
     if arguments.models == "tiny":
-        set_environment()
+        let_threads_sleep()
     from ourvidz_worker.engines.quiet import quieten_model_libraries
 
     quieten_model_libraries()

@@ -27,7 +27,7 @@ assert not (heavy | {"numpy", "av", "PIL"}) & set(sys.modules), "importing the m
 models = model_config.parse_models(Path("configs/models.toml").read_text())
 prompts = {path.stem: path.read_text() for path in Path("configs/prompts").iterdir()}
 weights.missing_weights(models, Path("nowhere"), "wan")
-for selection in ("testcard", "tiny", "real"):
+for selection in ("testcard", "tiny", "demo", "real"):
     for family in ("sdxl", "wan"):
         assembly.assemble(
             family, selection=selection, models=models, models_dir=Path(), cache_dir=Path(), prompts=prompts
@@ -80,8 +80,3 @@ def test_both_families_have_one_rule_for_references_of_another_shape(
     )
     assert isinstance(engines.engine, DeferredEngine)
     assert vars(engines.engine.itself())["_fit"] == "pad"
-
-
-def test_trained_small_models_come_with_another_version(models: ModelsConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no trained small models ship with this version"):
-        assemble("sdxl", selection="demo", models=models, models_dir=tmp_path, cache_dir=tmp_path, prompts={})

@@ -138,6 +138,13 @@ def test_what_is_left_out_has_a_default() -> None:
         ('path = "q"', 'path = "q"\ntier = "exact"', "[qwen] tier is unknown"),
         ("[qwen]", "[wan.tiers]\nfast = 1\n[qwen]", "[wan.tiers] fast in models.toml must be a table [wan.tiers.fast]"),
         ("[qwen]", "[wan.tiers.exact]\n[qwen]", "[wan.tiers.exact] in models.toml must go"),
+        ("[qwen]", "demo = 1\n[qwen]", "unknown in models.toml"),
+        ("[qwen]", "[demo.files]\n[qwen]", "models.toml has no table [demo.wan]"),
+        ("[qwen]", "[demo.flux]\n[qwen]", "models.toml has an unknown table [demo.flux]; below [demo] it may hold"),
+        ("[qwen]", '[demo.wan]\npath = ""\n[qwen]', "[demo.wan] path = '' in models.toml is wrong"),
+        ("[qwen]", '[demo.wan]\ntier = "fast"\n[qwen]', "or have a table [demo.wan.tiers.NAME]"),
+        ("[qwen]", '[demo.files]\n"../x" = 1\n[qwen]', "it must be a path inside the folder of the models"),
+        ("[qwen]", '[demo.files]\n"a/b" = { bytes = 1 }\n[qwen]', '[demo.files] "a/b" in models.toml must be bytes'),
         (
             "[qwen]",
             "[wan.tiers.t]\ndeep_cache = 3\n[qwen]",

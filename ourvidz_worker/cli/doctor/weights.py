@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ourvidz_worker.cli.doctor.diagnosis import Diagnosis, good, note, problem
-from ourvidz_worker.engines.assembly import NO_DEMO_MODELS
+from ourvidz_worker.cli.models.needed import loaded_parts
+from ourvidz_worker.engines.demo import models as demo
 from ourvidz_worker.engines.volume.footprint import loaded_bytes
 from ourvidz_worker.engines.volume.model_config import ModelsConfig, QwenModel, SdxlModel, WanModel
 from ourvidz_worker.engines.volume.safetensors_header import DamagedFile
 from ourvidz_worker.engines.volume.weights import missing_adapters, missing_weights
+from ourvidz_worker.errors import ConfigurationError
 from ourvidz_worker.settings import QwenSettings
 
 
 def examine_weights(settings: QwenSettings, models: ModelsConfig) -> Iterator[Diagnosis]:
     if settings.models == "demo":
-        sentence, _, cure = NO_DEMO_MODELS.partition("; ")
-        yield problem("models", sentence, cure)
+        yield from _examine_demo(settings, models)
         return
     if settings.models != "real":
         yield good("models", f"OURVIDZ_MODELS={settings.models}: no weights are needed")
@@ -32,6 +33,21 @@ def examine_weights(settings: QwenSettings, models: ModelsConfig) -> Iterator[Di
             yield good("models", f"the weights of the {kind} worker are in place")
         for sentence, _, cure in (told.partition("; ") for told in missing_adapters(models, settings.models_dir, kind)):
             yield note("models", sentence, cure)
+
+
+def _examine_demo(settings: QwenSettings, models: ModelsConfig) -> Iterator[Diagnosis]:
+    try:
+        shipped = demo.shipped_models(models)
+    except ConfigurationError as error:
+        sentence, _, cure = str(error).partition("; ")
+        yield problem("models", sentence, cure)
+        return
+    for part in loaded_parts(settings, settings.workers):
+        found = demo.findings(shipped, part)
+        for sentence, _, cure in (told.partition("; ") for told in found):
+            yield problem("models", sentence, cure)
+        if not found:
+            yield good("models", f"OURVIDZ_MODELS=demo: the small {part} models that ship with this package are whole")
 
 
 def weights_bytes(settings: QwenSettings, models: ModelsConfig) -> int:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from ourvidz_worker.cli.models.progress import shown_work
-from ourvidz_worker.cli.models.shelf import Shelf
+from ourvidz_worker.cli.models.shelf import DEMO, Shelf
 from ourvidz_worker.cli.models.telling import Told, tell_each
 from ourvidz_worker.cli.queue.output import size
 from ourvidz_worker.engines.volume.converted import Copy, copies
@@ -33,6 +33,8 @@ def _converted(shelf: Shelf) -> Iterator[Told]:
             yield Told(piece.name, ok=True, sentence=f"has its copy already at {copy.path}")
         else:
             yield _convert(shelf, piece, copy)
+    if not shelf.pieces:
+        yield Told(DEMO, ok=True, sentence="needs no copy, it lies as it is loaded")
 
 
 def _convert(shelf: Shelf, piece: Piece, copy: Copy) -> Told:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ourvidz_worker.backend.hub.downloads import Download, Hub, OnBytes
 from ourvidz_worker.backend.hub.partial_file import part_of
 from ourvidz_worker.cli.models.progress import ShowBytes, shown_bytes
-from ourvidz_worker.cli.models.shelf import Shelf
+from ourvidz_worker.cli.models.shelf import DEMO, Shelf
 from ourvidz_worker.cli.models.telling import Told, tell_each
 from ourvidz_worker.cli.queue.output import size
 from ourvidz_worker.engines.volume.inventory import still_to_fetch
@@ -59,6 +59,8 @@ def _fetched(shelf: Shelf) -> Iterator[Told]:
     with Hub(url=settings.hub_url, token=token) as hub, shown_bytes(quiet=shelf.output.as_json) as show:
         for piece in shelf.pieces:
             yield from _fetch_piece(hub, piece, list(_downloads(piece, settings.models_dir)), show)
+    if not shelf.pieces:
+        yield Told(DEMO, ok=True, sentence="ships with this package, there is nothing to fetch")
 
 
 def _fetch_piece(hub: Hub, piece: Piece, downloads: Sequence[Download], show: ShowBytes) -> Iterator[Told]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ourvidz_worker.cli.models.demo import DemoStock, demo_stocks
 from ourvidz_worker.cli.models.shelf import Shelf
 from ourvidz_worker.cli.queue.output import size
 from ourvidz_worker.engines.volume.converted import Copy, copies, leftovers
@@ -28,6 +30,7 @@ def show(shelf: Shelf, _arguments: argparse.Namespace) -> int:
                 "copies": [{"part": copy.part, "path": str(copy.path), "fits": copy.fits} for copy in found],
                 "leftovers": [str(path) for path in _leftovers(shelf)],
                 "unused_sources": [source.name for source in _unused(shelf)],
+                "demo": [asdict(stock) for stock in _demo(shelf)],
             }
         )
         return 0
@@ -48,6 +51,13 @@ def _notes(shelf: Shelf, stocks: list[Stock], found: list[Copy]) -> Iterator[str
         yield f"{path} is no copy of what models.toml names now: unless one is being made, it can be removed"
     for source in _unused(shelf):
         yield f"[sources.{source.name}] is not used: set a key to {_target(source)} to use it"
+    for demo in _demo(shelf):
+        whole = f"ships with this package ({size(demo.bytes)}), for OURVIDZ_MODELS=demo"
+        yield f"{demo.name}: {' '.join(demo.findings) or whole}"
+
+
+def _demo(shelf: Shelf) -> list[DemoStock]:
+    return demo_stocks(shelf.models) if shelf.demo else []
 
 
 def _leftovers(shelf: Shelf) -> list[Path]:

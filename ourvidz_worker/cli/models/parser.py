@@ -57,7 +57,7 @@ def _action(
         metavar="MODEL",
         nargs="*",
         default=[],
-        help="a table of models.toml, or a key like sdxl.vae (default: all)",
+        help="a table of models.toml, demo among them, or a key like sdxl.vae (default: all)",
     )
     chosen.add_argument("--needed", action="store_true", help="what the workers of this pod load, and nothing else")
     parser.add_argument("--json", action="store_true", help="print JSON")

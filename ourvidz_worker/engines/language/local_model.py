@@ -122,13 +122,13 @@ class LocalLanguageModel:
 
     def _loaded(self) -> Chat:
         if self._chat is None:
+            self._prepare()
             from ourvidz_worker.engines.quiet import quieten_transformers  # noqa: PLC0415 - brings torch, in seconds
 
             quieten_transformers()
             from ourvidz_worker.engines.language.chat import Chat  # noqa: PLC0415
             from ourvidz_worker.engines.residency.weights import ModuleWeights  # noqa: PLC0415
 
-            self._prepare()
             chat = Chat(self._config, hub_snapshot(self._path), self._residency)
             weights = ModuleWeights([chat.model], chat.model.device)
             self._residency.add(COMPONENT, weights, rank=Rank.LANGUAGE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -28,15 +27,6 @@ MODELS = ModelsConfig(
     ),
     qwen=QwenModel("tiny-qwen", folder_name("qwen"), dtype="float32", max_new_tokens=24),
 )
-
-
-def set_environment() -> None:
-    """What torch reads from the environment while it is imported, unless the operator has set it.
-
-    Where two workers share two cores, threads that spin while they wait for each other take the time of those that
-    work: jobs took twice as long.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def ensure_built(cache_dir: Path, part: Part) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
 
+from ourvidz_worker.engines.volume.shipped import ShippedFile, build_shipped, shipped_problems
 from ourvidz_worker.engines.volume.sources import Source, build_sources, source_problems
 from ourvidz_worker.engines.volume.tiers import (
     ATTENTIONS,
@@ -104,12 +105,25 @@ class CardBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class DemoModels:
+    """The small trained models that ship with this package; paths are relative to the folder that has their `files`."""
+
+    sdxl: SdxlModel
+    wan: WanModel
+    qwen: QwenModel
+    files: tuple[ShippedFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelsConfig:
+    """`demo` is None for a file that says nothing of the models that ship with the package."""
+
     sdxl: SdxlModel
     wan: WanModel
     qwen: QwenModel
     sources: tuple[Source, ...] = ()
     card: CardBudget = CardBudget()
+    demo: DemoModels | None = None
 
 
 def parse_models(text: str, *, configs: Mapping[Part, str] | None = None) -> ModelsConfig:
@@ -123,17 +137,19 @@ def parse_models(text: str, *, configs: Mapping[Part, str] | None = None) -> Mod
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"models.toml is not valid TOML: {error}") from error
     sources = document.pop("sources", {})
+    demo = document.pop("demo", None)
     document.setdefault("card", {})
     tables = {"sdxl": SdxlModel, "wan": WanModel, "qwen": QwenModel, "card": CardBudget}
     problems = [
         f"models.toml has an unknown table [{name}]; it may hold {', '.join(f'[{known}]' for known in tables)}"
-        " and [sources.*]"
+        ", [demo.*] and [sources.*]"
         for name in document
         if name not in tables
     ]
     for name, table_type in tables.items():
         problems += _problems(name, document.get(name), table_type)
     problems += source_problems(sources)
+    problems += [] if demo is None else _demo_problems(demo)
     if problems:
         raise ConfigurationError(problems)
     return ModelsConfig(
@@ -142,6 +158,31 @@ def parse_models(text: str, *, configs: Mapping[Part, str] | None = None) -> Mod
         qwen=_build(document["qwen"], QwenModel),
         sources=build_sources(sources),
         card=_build(document["card"], CardBudget),
+        demo=None if demo is None else _build_demo(demo),
+    )
+
+
+def _demo_problems(demo: Any) -> list[str]:
+    if not isinstance(demo, dict):
+        return ["[demo] in models.toml must hold tables like [demo.sdxl]"]
+    tables = {"sdxl": SdxlModel, "wan": WanModel, "qwen": QwenModel}
+    known = ", ".join(f"[demo.{name}]" for name in (*tables, "files"))
+    problems = [
+        f"models.toml has an unknown table [demo.{name}]; below [demo] it may hold {known}"
+        for name in demo
+        if name not in (*tables, "files")
+    ]
+    for name, table_type in tables.items():
+        problems += _problems(f"demo.{name}", demo.get(name), table_type)
+    return [*problems, *shipped_problems(demo.get("files", {}))]
+
+
+def _build_demo(demo: Mapping[str, Any]) -> DemoModels:
+    return DemoModels(
+        sdxl=_build(_tiered(demo["sdxl"]), SdxlModel),
+        wan=_build(_tiered(demo["wan"]), WanModel),
+        qwen=_build(demo["qwen"], QwenModel),
+        files=build_shipped(demo.get("files", {})),
     )
 
 
@@ -150,8 +191,8 @@ def _problems(name: str, table: Any, table_type: type[Any]) -> list[str]:
         return [f"models.toml has no table [{name}]"]
     problems: list[str] = []
     hints = get_type_hints(table_type)
-    if name in get_args(Tiered):
-        problems += tier_problems(cast(Tiered, name), table.get("tier", EXACT.name), table.get("tiers", {}))
+    if (part := name.rpartition(".")[2]) in get_args(Tiered):
+        problems += tier_problems(name, cast(Tiered, part), table.get("tier", EXACT.name), table.get("tiers", {}))
         table = {key: value for key, value in table.items() if key not in ("tier", "tiers")}
     required = [field.name for field in fields(table_type) if field.default is MISSING]
     problems += [f"[{name}] {key} is missing in models.toml" for key in required if key not in table]

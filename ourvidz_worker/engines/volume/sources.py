@@ -110,9 +110,9 @@ def _mismatch(key: str, value: Any) -> str | None:
     rules: Mapping[str, tuple[bool, str]] = {
         "repository": (REPOSITORY.fullmatch(text) is not None, "an owner and a name, like Qwen/Qwen2.5-7B-Instruct"),
         "revision": (REVISION.fullmatch(text) is not None, "a commit of 40 hexadecimal digits"),
-        "path": (_stays_below(text), "a path inside the models folder"),
-        "folder": (_stays_below(text), "a folder inside the repository"),
-        "name": (_stays_below(text), "a path inside the source's folder"),
+        "path": (stays_below(text), "a path inside the models folder"),
+        "folder": (stays_below(text), "a folder inside the repository"),
+        "name": (stays_below(text), "a path inside the source's folder"),
         "bytes": (number > 0, "a whole number above 0"),
         "sha256": (SHA256.fullmatch(text) is not None, "64 hexadecimal digits"),
     }
@@ -122,6 +122,6 @@ def _mismatch(key: str, value: Any) -> str | None:
     return None if fine else expected
 
 
-def _stays_below(text: str) -> bool:
+def stays_below(text: str) -> bool:
     path = PurePosixPath(text)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

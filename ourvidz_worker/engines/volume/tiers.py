@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -70,18 +70,22 @@ _KEYS: Mapping[Tiered, tuple[str, ...]] = {
 }
 
 
-def tier_problems(part: Tiered, chosen: Any, tables: Any) -> list[str]:
-    """What is wrong with `tier` and the tables `[part.tiers.*]` of `models.toml`."""
+def tier_problems(table: str, part: Tiered, chosen: Any, tables: Any) -> list[str]:
+    """What is wrong with `tier` and the tables `[TABLE.tiers.*]` of `models.toml`."""
     if not isinstance(tables, dict):
-        return [f"[{part}] tiers in models.toml must be tables [{part}.tiers.NAME]"]
+        return [f"[{table}] tiers in models.toml must be tables [{table}.tiers.NAME]"]
     known = ", ".join((EXACT.name, *tables))
     problems = []
     if chosen != EXACT.name and (not isinstance(chosen, str) or chosen not in tables):
         problems.append(
-            f"[{part}] tier = {chosen!r} in models.toml is wrong: it must be one of {known}, "
-            f"or have a table [{part}.tiers.NAME]"
+            f"[{table}] tier = {chosen!r} in models.toml is wrong: it must be one of {known}, "
+            f"or have a table [{table}.tiers.NAME]"
         )
-    return problems + [problem for name, table in tables.items() for problem in _table_problems(part, name, table)]
+    return problems + [
+        problem
+        for name, tier in tables.items()
+        for problem in _tier_problems(f"{table}.tiers", name, tier, _KEYS[part])
+    ]
 
 
 def build_tier(chosen: str, tables: Mapping[str, Mapping[str, Any]]) -> Tier:
@@ -89,12 +93,12 @@ def build_tier(chosen: str, tables: Mapping[str, Mapping[str, Any]]) -> Tier:
     return EXACT if chosen == EXACT.name else Tier(chosen, **tables[chosen])
 
 
-def _table_problems(part: Tiered, name: str, table: Any) -> list[str]:
-    label, keys = f"[{part}.tiers.{name}]", _KEYS[part]
+def _tier_problems(tables: str, name: str, table: Any, keys: Sequence[str]) -> list[str]:
+    label = f"[{tables}.{name}]"
     if name == EXACT.name:
         return [f"{label} in models.toml must go: the tier {EXACT.name} is what the model draws without any measure"]
     if not isinstance(table, dict):
-        return [f"[{part}.tiers] {name} in models.toml must be a table {label}"]
+        return [f"[{tables}] {name} in models.toml must be a table {label}"]
     problems = [
         f"{label} {key} is unknown in models.toml; known are {', '.join(keys)}" for key in table if key not in keys
     ]

@@ -74,7 +74,12 @@ def test_a_caption_names_what_it_says_it_names_and_nothing_else() -> None:
 
 
 def test_a_caption_speaks_of_no_other_time_ground_weather_or_style() -> None:
-    tables = {"time": TIME_WORDS, "ground": GROUND_WORDS, "weather": WEATHER_WORDS, "style": STYLE_WORDS}
+    tables: Mapping[str, Mapping[Any, Sequence[str]]] = {
+        "time": TIME_WORDS,
+        "ground": GROUND_WORDS,
+        "weather": WEATHER_WORDS,
+        "style": STYLE_WORDS,
+    }
     for scene, told in _told(600):
         for fact, words in tables.items():
             for value, phrases in words.items():

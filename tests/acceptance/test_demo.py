@@ -16,13 +16,18 @@ QUICK = {"OURVIDZ_MODELS": "testcard", "OURVIDZ_SDXL_POLL": "0.1", "OURVIDZ_WAN_
 FILES = [str(PAYLOADS / f"{name}.json") for name in ("sdxl_image_fast", "video_fast.start_end")]
 
 
-def test_once_ends_with_a_table_and_a_report(tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    result = run_command("demo", "--once", "--port", "0", "--report", str(report), *FILES, environment=QUICK)
+def test_once_ends_with_a_table_a_report_and_what_was_drawn(tmp_path: Path) -> None:
+    """Without a file, two prompts of its own: one as a picture, one as a clip."""
+    report, kept = tmp_path / "report.json", tmp_path / "kept"
+    result = run_command(
+        "demo", "--once", "--port", "0", "--report", str(report), "--keep", str(kept), environment=QUICK
+    )
     assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.startswith("models: testcard, as OURVIDZ_MODELS says\nresults: http://127.0.0.1:")
+    assert "a red lighthouse on a green hill at dusk, two gulls: http://127.0.0.1:" in result.stdout
     assert "video/mp4 480x832, 81 frames" in result.stdout
-    assert "results: http://127.0.0.1:" in result.stdout
     assert [job["status"] for job in json.loads(report.read_text())["jobs"]] == ["completed", "completed"]
+    assert sorted(file.name for file in kept.iterdir()) == ["01-sdxl_image_fast-1.png", "02-video_fast-1.mp4"]
 
 
 def test_a_failed_job_is_an_exit_code_and_a_sentence(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The package works without the repository around it: everything in `configs/` travels with the wheel."""
+"""The package works without the repository around it: `configs/` and the demo models travel with the wheel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from scripts.demo_models.sums import shipped_files
 from tests.support.commands import COMMAND_SECONDS, PAYLOADS, ROOT, clean_environment
 
 
@@ -15,6 +16,9 @@ def test_a_replay_runs_from_the_wheel_alone(tmp_path: Path) -> None:
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(ROOT)], check=True)
     (wheel,) = wheels.glob("*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", str(installed), str(wheel)], check=True)
+    weights = Path("ourvidz_worker/engines/demo/weights")
+    shipped = [file.relative_to(ROOT) for file in shipped_files(ROOT / weights)]
+    assert [file.relative_to(installed) for file in shipped_files(installed / weights)] == shipped
     result = subprocess.run(
         [sys.executable, "-m", "ourvidz_worker", "replay", str(PAYLOADS / "sdxl_image_fast.json")],
         cwd=installed,
@@ -25,4 +29,5 @@ def test_a_replay_runs_from_the_wheel_alone(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
+    assert "models: testcard, as OURVIDZ_MODELS says" in result.stderr
     assert "completed" in result.stdout

@@ -27,6 +27,7 @@ SERVER = {"OURVIDZ_LANGUAGE_MODEL_URL": "http://models.test/v1", "OURVIDZ_LANGUA
     [
         ({"OURVIDZ_MODELS": "real"}, LocalLanguageModel, "Qwen2.5-7B-Instruct"),
         ({"OURVIDZ_MODELS": "tiny"}, LocalLanguageModel, "tiny-qwen"),
+        ({"OURVIDZ_MODELS": "demo"}, LocalLanguageModel, "demo-qwen"),
         ({"OURVIDZ_MODELS": "testcard"}, TestCardLanguageModel, "testcard"),
         ({"OURVIDZ_MODELS": "real", **SERVER}, OpenAILanguageModel, "llama"),
         ({"OURVIDZ_MODELS": "tiny", **SERVER}, OpenAILanguageModel, "llama"),
@@ -66,7 +67,7 @@ def test_only_real_checkpoints_are_adult_capable(monkeypatch: pytest.MonkeyPatch
                 await service.enhance("a fox", catalogue[name], time_limit=1)
         await service.close()
 
-    for selection in ("real", "tiny"):
+    for selection in ("real", "demo", "tiny"):
         monkeypatch.setenv("OURVIDZ_MODELS", selection)
         asked()
-    assert told == [MODELS.sdxl.adult_capable, MODELS.wan.adult_capable, False, False]
+    assert told == [MODELS.sdxl.adult_capable, MODELS.wan.adult_capable, *[False] * 4]

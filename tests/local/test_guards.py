@@ -301,10 +301,13 @@ class TestPage:
 
 def test_the_command_says_that_it_is_for_development(tmp_path: Path) -> None:
     with RunningCommand(
-        ["-m", "ourvidz_worker", "local", "--port", "0", "--data", str(tmp_path / "data")], {}
+        ["-m", "ourvidz_worker", "local", "--port", "0", "--data", str(tmp_path / "data")],
+        {"OURVIDZ_MODELS_DIR": str(tmp_path / "models")},
     ) as local:
         wait_until(lambda: any(line.startswith("# results:") for line in local.lines), "the address", seconds=60)
         assert "for development only" in local.lines[0]
+        assert local.lines[1].startswith("# models: demo, the small ones that ship with this package")
+        assert "export OURVIDZ_MODELS=demo" in local.lines
         assert local.stop() == 0
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 

@@ -20,6 +20,7 @@ from tests.support.said import said_by, set_environment
         ({"OURVIDZ_WORKERS": "wan,qwen", "OURVIDZ_LANGUAGE_MODEL_URL": "https://vllm.example"}, ("wan",)),
         ({"OURVIDZ_ENHANCER_URL": "https://qwen.example", "OURVIDZ_QWEN_TOKEN": "token"}, ("sdxl", "wan")),
         ({"OURVIDZ_MODELS": "testcard"}, ()),
+        ({"OURVIDZ_MODELS": "demo"}, ()),
         ({"OURVIDZ_MODELS": "tiny", "OURVIDZ_WORKERS": "qwen"}, ()),
     ],
     ids=str,

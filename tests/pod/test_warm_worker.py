@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -22,6 +22,7 @@ from ourvidz_worker.control import ExitCode
 from ourvidz_worker.engines.assembly import Engines
 from ourvidz_worker.errors import ConfigurationError, GenerationFailed, PoisonedContext
 from ourvidz_worker.settings import ServerlessSettings
+from ourvidz_worker.settings.qwen import ModelSelection
 from tests.support.commands import PAYLOADS
 from tests.support.embedded import RunningBackend
 from tests.support.fakes import FakeEncoder, FakeEngine
@@ -122,6 +123,20 @@ async def test_every_spelling_of_a_job_is_taken(pod: Pod) -> None:
             answer = await pod.run(worker, spelled(pod.job()))
             assert answer["status"] == "completed", answer
     assert pod.engine.batches == [[request.job.id] for request in pod.engine.requests]
+
+
+@pytest.mark.parametrize("models", get_args(ModelSelection))
+def test_the_content_policy_stands_before_whatever_models_are_chosen(pod: Pod, models: str) -> None:
+    async def asked() -> None:
+        job = pod.job(prompt="nude child")
+        async with pod.warm() as worker:
+            answer = await pod.run(worker, job)
+        assert answer["metadata"]["error_type"] == "content_policy"
+        assert pod.row(job)["status"] == "failed"
+
+    pod.settings = pod.settings.model_copy(update={"models": models})
+    asyncio.run(asked())
+    assert pod.engine.requests == []
 
 
 @told

@@ -1,1 +1,1 @@
-"""Adapters that generate: SDXL, WAN and Qwen, their tiny stand-ins, the test card, and media encoding."""
+"""Adapters that generate: SDXL, WAN and Qwen, small trained ones and tiny stand-ins, the test card, media encoding."""

@@ -11,9 +11,9 @@ const STATUSES = {
   failed: ["Failed", (job) => job.status === "failed" || job.status === "cancelled"],
 };
 const IDEAS = [
-  "A lighthouse at dawn, mist over the water, long exposure",
-  "Portrait of an old clockmaker, window light, shallow depth of field",
-  "A red fox running through fresh snow, slow motion",
+  "A red lighthouse on a green hill at dusk, two gulls",
+  "An orange hot air balloon climbs over sand dunes in the morning",
+  "A white sailing boat sails to the left at night, crescent moon, oil painting",
 ];
 const GHOSTS = 6;
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from random import Random
 
 from scripts.demo_models.qwen.wishes import Named, Wish, scene_motion
-from scripts.demo_models.qwen.words import HAND, LIGHT, NEAR, PROSE
+from scripts.demo_models.qwen.words import HANDS, MOODS
 from scripts.demo_models.scenes import CAMERA
 
 
@@ -18,15 +18,14 @@ def sdxl_image(whole: Wish, wish: Wish, random: Random) -> str:
     facts = {which: one.answered for which, one in whole.facts.items()}
     first, *others = _subjects(whole, wish, facts)
     around = [facts[which] for which in ("time", "weather", "style") if _open(which, wish)]
-    tags = _tags(whole, random)
-    return ", ".join([first, *others, *around, *tags[: random.choice((1, 2, 2))]])
+    return ", ".join([first, *others, *around, *_moods(whole, random)])
 
 
 def wan_image(whole: Wish, wish: Wish, random: Random) -> str:
     """Prose about one moment."""
     facts = {which: one.answered for which, one in whole.facts.items()}
     first, *others = _subjects(whole, wish, facts)
-    return " ".join([_sentence(first, others), *_surroundings(whole, wish, random), *_closing(whole, wish, random)])
+    return " ".join([_sentence(first, others), *_surroundings(whole, wish), *_closing(whole, wish, random)])
 
 
 def wan_video(whole: Wish, wish: Wish, random: Random) -> str:
@@ -36,7 +35,7 @@ def wan_video(whole: Wish, wish: Wish, random: Random) -> str:
     assert motion is not None
     moves = "" if motion.subject == CAMERA else scene_motion(whole, random)
     first, *others = _subjects(whole, wish, facts, moves, motion.subject)
-    sentences = [_sentence(first, others), *_surroundings(whole, wish, random), *_closing(whole, wish, random)]
+    sentences = [_sentence(first, others), *_surroundings(whole, wish), *_closing(whole, wish, random)]
     if motion.subject == CAMERA:
         sentences.append(f"{_capital(scene_motion(whole, random))}.")
     return " ".join(sentences)
@@ -59,26 +58,21 @@ def _sentence(first: str, others: Sequence[str]) -> str:
     return f"{', '.join([first, *others[:-1]])} and {others[-1]}."
 
 
-def _surroundings(whole: Wish, wish: Wish, random: Random) -> list[str]:
-    time = _capital(whole.facts["time"].answered)
-    weather = random.choice(PROSE["weather"][whole.facts["weather"].fact])
+def _surroundings(whole: Wish, wish: Wish) -> list[str]:
+    time, weather = _capital(whole.facts["time"].answered), whole.facts["weather"].answered
     if _open("time", wish) and _open("weather", wish):
         return [f"{time}, {weather}."]
     return [f"{_capital(text)}." for which, text in (("time", time), ("weather", weather)) if _open(which, wish)]
 
 
 def _closing(whole: Wish, wish: Wish, random: Random) -> list[str]:
-    light, near, hand = _tags(whole, random)
-    sentences = [f"{_capital(light)} and {near}."]
-    if _open("style", wish):
-        style = random.choice(PROSE["style"][whole.facts["style"].fact])
-        sentences.append(f"{_capital(style)} with {hand}.")
-    return sentences
+    style = [f"{_capital(whole.facts['style'].answered)}."] if _open("style", wish) else []
+    return [*style, f"{_capital(', '.join(_moods(whole, random)))}."]
 
 
-def _tags(whole: Wish, random: Random) -> list[str]:
-    tables = ((LIGHT, "time"), (NEAR, "ground"), (HAND, "style"))
-    return [random.choice(table[whole.facts[which].fact]) for table, which in tables]
+def _moods(whole: Wish, random: Random) -> list[str]:
+    time, style = whole.facts["time"].fact, whole.facts["style"].fact
+    return [random.choice(MOODS[time]), random.choice(HANDS[style])]
 
 
 def _open(which: str, wish: Wish) -> bool:

@@ -61,7 +61,7 @@ def _joined(things: list[str], around: list[str], random: Random, *, short: bool
 def foreign_prose(random: Random) -> str:
     """About what this world does not have, some of its own things among them."""
     phrases = [_foreign_phrase(random)]
-    for _ in range(random.choices(range(4), (3, 4, 2, 1))[0]):
+    for _ in range(random.choices((0, 1, 2, 3, 8), (3, 4, 2, 1, 0.4))[0]):
         phrases += [random.choice(FOREIGN_LINKS), _foreign_phrase(random)]
     return " ".join(phrases)
 
@@ -69,7 +69,11 @@ def foreign_prose(random: Random) -> str:
 def _foreign_phrase(random: Random) -> str:
     words: list[str] = [random.choice(("a", "the", "an", "my", "two", "three", "", "one"))]
     if random.random() < 0.35:
-        words.append(random.choice((random.choice(FOREIGN_ADJECTIVES), random.choice(FOREIGN_COLOURS), invented(random))))
+        words.append(
+            random.choice((random.choice(FOREIGN_ADJECTIVES), random.choice(FOREIGN_COLOURS), invented(random)))
+        )
+    if random.random() < 0.06:
+        words.append(f"{foreign_noun(random)}'s")
     words.append(random.choice(list(KINDS)) if random.random() < 0.2 else foreign_noun(random))
     if random.random() < 0.25:
         words.append(random.choice(FOREIGN_VERBS))

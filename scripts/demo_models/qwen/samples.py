@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from scripts.demo_models.qwen.answering import sdxl_image, wan_image, wan_video
 from scripts.demo_models.qwen.asking import asked, foreign_prose
@@ -36,14 +37,23 @@ class Sample:
 
 
 @cache
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads((PROMPTS / f"{name}.toml").read_text(encoding="utf-8"))
+
+
 def _template(name: str) -> tuple[str, dict[str, str]]:
-    table = tomllib.loads((PROMPTS / f"{name}.toml").read_text(encoding="utf-8"))
+    table = _read(name)
     return table["system"].strip(), {language: text.strip() for language, text in table["languages"].items()}
 
 
 def system_prompt(name: str, language: str = "en", *, scenes: str = "$scenes", seconds: str = "$seconds") -> str:
     system, languages = _template(name)
     return string.Template(f"{system}\n{languages[language]}").substitute(scenes=scenes, seconds=seconds)
+
+
+def longest_answer(name: str) -> int:
+    """Characters; of a storyboard, those of one scene's prompt."""
+    return int(_read(name)["max_characters"])
 
 
 def system_pieces() -> list[str]:

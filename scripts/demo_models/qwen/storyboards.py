@@ -9,7 +9,7 @@ from scripts.demo_models.captions import CAMERA_WORDS
 from scripts.demo_models.qwen.answering import bare
 from scripts.demo_models.qwen.asking import foreign_prose
 from scripts.demo_models.qwen.wishes import Named, Wish, completed, random_motion, random_wish, scene_motion
-from scripts.demo_models.qwen.words import PROSE, Told, told
+from scripts.demo_models.qwen.words import Told, told
 from scripts.demo_models.scenes import CAMERA, STYLES, TIMES, WEATHERS, Direction, Motion
 
 BEGIN = '{"scenes": [{"title": "'
@@ -33,12 +33,18 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """`asked` is how many scenes the system prompt asks for, None for any number."""
+    """`asked` is how many scenes the system prompt asks for, None for any number, and `seconds` their most.
+
+    `count` and `each`, in seconds, are what the script itself asks for, or None.
+    """
 
     script: str
     answer: str
     asked: int | None
     seconds: str
+    beats: tuple[Wish, ...]
+    count: int | None = None
+    each: float | None = None
 
 
 def random_play(random: Random, most: int = MOST_SCENES) -> Play:
@@ -47,6 +53,8 @@ def random_play(random: Random, most: int = MOST_SCENES) -> Play:
     if count == 1:
         count = random.choice((1, 2, 3, 3, 4))
     asked: int | None = None
+    told_count: int | None = None
+    told_each: float | None = None
     if random.random() < 0.65:
         asked = count if random.random() < 0.5 else random.randint(1, min(most, 6))
         if random.random() < 0.06:
@@ -54,20 +62,25 @@ def random_play(random: Random, most: int = MOST_SCENES) -> Play:
         count = asked
     script = _script(beats, random)
     if asked is None and random.random() < 0.3:
-        count = random.randint(1, min(most, 6))
+        count = told_count = random.randint(1, min(most, 6))
         script = f"{script.rstrip('.')}{random.choice((', ', '. ', ' in '))}{count} scene{'s' if count > 1 else ''}"
-    seconds = random.choices(("5", f"{random.randint(2, 9)}", f"{random.randint(2, 9)}.{random.randint(1, 9)}"), (7, 2, 1))[0]
+    seconds = random.choices(
+        ("5", f"{random.randint(2, 9)}", f"{random.randint(2, 9)}.{random.randint(1, 9)}"), (7, 2, 1)
+    )[0]
     lasting = [seconds if random.random() < 0.75 else str(random.randint(2, max(2, int(float(seconds)))))] * count
     if random.random() < 0.12:
         each = str(random.randint(1, int(float(seconds))))
         lasting = [each] * count
-        script = f"{script.rstrip('.')}, {each} second{'s' if each != '1' else ''} {random.choice(('each', 'per scene'))}"
+        told_each = float(each)
+        script = (
+            f"{script.rstrip('.')}, {each} second{'s' if each != '1' else ''} {random.choice(('each', 'per scene'))}"
+        )
     scenes = _continued(beats, count, random)
     answer = "".join(
         (NEXT if number > 1 else BEGIN) + _scene(number, count, scene, lasting[number - 1], random)
         for number, scene in enumerate(scenes, 1)
     )
-    return Play(script, answer + END, asked, seconds)
+    return Play(script, answer + END, asked, seconds, tuple(scenes[: len(beats)]), told_count, told_each)
 
 
 def _beats(random: Random, count: int) -> list[Beat]:
@@ -89,13 +102,21 @@ def _beats(random: Random, count: int) -> list[Beat]:
     for number in range(count):
         thing = pool[number % len(pool)]
         time = told("time", times[number], random, short=False)
-        facts = {**shared, "time": time if number == 0 or times[number] != times[number - 1] else beats[-1].scene.facts["time"]}
+        facts = {
+            **shared,
+            "time": time if number == 0 or times[number] != times[number - 1] else beats[-1].scene.facts["time"],
+        }
         if said:
             text = foreign_prose(random)
             beats.append(Beat(text, Wish((), facts, random_motion((), random), text)))
         else:
             scene = Wish((thing,), facts, random_motion((thing,), random))
-            beats.append(Beat(_told_beat(scene, random, first=number == 0, new=number == 0 or times[number] != times[number - 1]), scene))
+            beats.append(
+                Beat(
+                    _told_beat(scene, random, first=number == 0, new=number == 0 or times[number] != times[number - 1]),
+                    scene,
+                )
+            )
     return beats
 
 
@@ -154,18 +175,20 @@ def _scene(number: int, count: int, scene: Wish, seconds: str, random: Random) -
     """From its title's text to the end of its continuity's; every text begins with a space, as words do."""
     thing: Named | None = scene.things[0] if scene.things else None
     time = scene.facts["time"].answered
-    style = random.choice(PROSE["style"][scene.facts["style"].fact])
+    style = scene.facts["style"].answered
     motion = scene.motion or Motion(CAMERA, "in")
     told_thing = scene.said if thing is None else thing.answered
     if motion.subject != CAMERA:
         told_thing += f" {scene_motion(scene, random)}"
     title = f"{number} of {count}: {bare(thing) if thing else 'scene'} {time}"
-    weather = random.choice(PROSE["weather"][scene.facts["weather"].fact])
+    weather = scene.facts["weather"].answered
     prompt = f"{told_thing} {scene.facts['ground'].answered}, {time}, {weather}. {style[0].upper()}{style[1:]}."
     if thing:
         prompt = prompt[0].upper() + prompt[1:]
     directions: dict[Direction, tuple[str, ...]] = CAMERA_WORDS
-    camera = f"Wide shot, {random.choice(directions[motion.direction])}." if motion.subject == CAMERA else "Still wide shot."
+    camera = (
+        f"Wide view, {random.choice(directions[motion.direction])}." if motion.subject == CAMERA else "Still wide view."
+    )
     continuity = ""
     if count > 1:
         continuity = f" Same {bare(thing)}, same style." if thing else " Same place, same style."

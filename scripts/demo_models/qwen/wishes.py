@@ -11,10 +11,12 @@ from scripts.demo_models.captions import motion_words as captioned_motion
 from scripts.demo_models.qwen.words import (
     ASKED_CAMERA,
     ASKED_MOTIONS,
+    FOREIGN_ADJECTIVES,
     FOREIGN_COLOURS,
     OWN_ASKED_MOTIONS,
     Told,
     foreign_noun,
+    invented,
     told,
 )
 from scripts.demo_models.scenes import (
@@ -46,6 +48,11 @@ HOMES: dict[str, tuple[str, ...]] = {
     "bridge": ("city", "hill"),
     "house": ("hill", "city", "snow"),
     "castle": ("hill", "hill", "snow"),
+    "windmill": ("hill",),
+    "tree": ("hill", "hill", "snow"),
+    "flower": ("hill",),
+    "mushroom": ("hill",),
+    "kite": ("hill", "sea"),
 }
 FACTS = ("time", "ground", "weather", "style")
 COMPANIONS = ("cloud", "gull", "balloon", "tree", "house", "windmill", "mountain", "kite", "flower")
@@ -135,9 +142,11 @@ def random_wish(random: Random, *, moving: bool, short: bool) -> Wish:
         "style": random.choice(STYLES),
     }
     chosen_facts = {
-        which: told(which, fact, random, short=short) for which, fact in facts.items() if random.random() < shares[which]
+        which: told(which, fact, random, short=short)
+        for which, fact in facts.items()
+        if random.random() < shares[which]
     }
-    motion = random_motion(things, random) if moving and random.random() < 0.6 else None
+    motion = random_motion(things, random) if random.random() < (0.6 if moving else 0.1) else None
     return Wish(tuple(things), chosen_facts, motion)
 
 
@@ -154,6 +163,9 @@ def _random_named(kind: str, place: Place, random: Random) -> Named:
     if size != "medium" and random.random() < 0.7:
         told_facts.add("size")
         plain = replace(plain, thing=replace(plain.thing, size=size), size=random.choice(SIZE_WORDS[size]))
+    elif random.random() < 0.08:
+        told_facts.add("size")
+        plain = replace(plain, size=random.choice((random.choice(FOREIGN_ADJECTIVES), invented(random))))
     if random.random() < 0.25:
         told_facts.add("place")
     return replace(plain, told=plain.told | told_facts)
@@ -161,9 +173,7 @@ def _random_named(kind: str, place: Place, random: Random) -> Named:
 
 def random_motion(things: Sequence[Named], random: Random) -> Motion:
     """Of a thing that moves, or else of the camera."""
-    ways = [
-        Motion(place, direction) for place, thing in enumerate(things) for direction in thing.kind.directions
-    ]
+    ways = [Motion(place, direction) for place, thing in enumerate(things) for direction in thing.kind.directions]
     camera: tuple[Direction, ...] = ("left", "right", "in", "out")
     return random.choice(ways) if ways and random.random() < 0.75 else Motion(CAMERA, random.choice(camera))
 

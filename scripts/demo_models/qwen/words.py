@@ -135,41 +135,21 @@ def told(which: str, fact: str, random: Random, *, short: bool) -> Told:
 
 def fact_words(which: str, fact: str) -> tuple[str, ...]:
     """All wordings by which a rich prompt may tell a fact."""
-    known = {*_CAPTIONED[which][fact], *_FURTHER[which][fact].values(), *PROSE.get(which, {}).get(fact, ())}  # type: ignore[index]
+    known = {*_CAPTIONED[which][fact], *_FURTHER[which][fact].values()}  # type: ignore[index]
     return tuple(sorted(known))
 
 
-PROSE: dict[str, dict[str, tuple[str, ...]]] = {
-    "weather": {
-        "clear": ("a clear sky", "clear weather"),
-        "cloudy": ("a cloudy sky", "heavy clouds"),
-        "rain": ("rain",),
-        "snowfall": ("falling snow",),
-        "fog": ("mist", "thick fog"),
-    },
-    "style": {
-        "flat": ("a flat illustration", "a flat design"),
-        "painterly": ("a painting", "an oil painting"),
-        "line": ("a line drawing", "line art"),
-    },
+# Among what `reading.ADORNMENTS` strews into captions: the image models know that these say nothing of the facts.
+MOODS: dict[str, tuple[str, ...]] = {
+    "morning": ("soft light", "calm", "quiet"),
+    "day": ("vivid", "wide view", "scenic"),
+    "dusk": ("soft light", "peaceful mood", "scenic"),
+    "night": ("quiet", "calm", "peaceful mood"),
 }
-LIGHT: dict[str, tuple[str, ...]] = {
-    "morning": ("soft morning light", "a pale sky", "long soft shadows"),
-    "day": ("bright light", "a wide blue sky", "fresh colours"),
-    "dusk": ("warm evening light", "a glowing sky", "long shadows"),
-    "night": ("deep dark blue", "pale cool light", "quiet shadows"),
-}
-NEAR: dict[str, tuple[str, ...]] = {
-    "hill": ("soft grass", "gentle green slopes"),
-    "sea": ("calm water", "gentle waves"),
-    "desert": ("warm golden sand", "gentle dunes"),
-    "snow": ("smooth white snow", "cold fresh air"),
-    "city": ("quiet streets", "tall grey buildings"),
-}
-HAND: dict[str, tuple[str, ...]] = {
-    "flat": ("clean shapes", "even colours"),
-    "painterly": ("visible brush strokes", "rich texture"),
-    "line": ("fine ink lines", "light paper"),
+HANDS: dict[str, tuple[str, ...]] = {
+    "flat": ("simple shapes", "high quality", "postcard"),
+    "painterly": ("beautiful", "detailed", "best quality"),
+    "line": ("simple shapes", "detailed", "high quality"),
 }
 ASKED_MOTIONS: dict[Direction, tuple[str, ...]] = {
     "left": ("moving left", "going to the left", "drifting left", "moves left"),
@@ -210,26 +190,31 @@ OPENINGS = (
 )
 CLIP_OPENINGS = ("a clip of", "a video of", "animate", "film", "make a video of", "show me", "a short film of", "clip:")
 FOREIGN_COLOURS = ("brown", "grey", "gray", "golden", "silver", "turquoise", "beige", "teal", "pale", "dark", "rusty")
-FOREIGN_ADJECTIVES = tuple(
+_ADJECTIVES = (
     "old new broken shiny wooden glass tall short round empty strange gentle angry happy sleepy frozen floating "
-    "giant ancient modern rusty tiny striped hidden burning crooked quiet noisy heavy bright dusty".split()
+    "giant ancient modern rusty tiny striped hidden burning crooked quiet noisy heavy bright dusty"
 )
-FOREIGN_NOUNS = tuple(
+FOREIGN_ADJECTIVES = tuple(_ADJECTIVES.split())
+_NOUNS = (
     "dragon cat dog horse car train bicycle robot piano violin cake cup teapot chair table lamp clock book library "
     "garden river waterfall forest island volcano cave temple tower palace market bakery kitchen window door stairs "
     "fox bear rabbit wolf owl eagle dolphin whale fish turtle frog elephant tiger lion penguin butterfly bee spider "
     "apple orange banana cherry lemon bread cheese coffee soup umbrella hat shoe guitar drum rocket planet satellite "
     "truck bus tractor ship submarine helicopter engine wheel crystal diamond mirror candle lantern feather leaf "
     "pumpkin snowman statue fountain well fence gate road path valley canyon lake pond waterwheel barn farm factory "
-    "station airport museum school stadium carousel circus".split()
+    "station airport museum school stadium carousel circus"
 )
-FOREIGN_VERBS = tuple(
+FOREIGN_NOUNS = tuple(_NOUNS.split())
+_VERBS = (
     "sleeping running jumping flying swimming dancing standing waiting hiding glowing spinning falling resting "
-    "looking singing sitting growing melting burning reading".split()
+    "looking singing sitting growing melting burning reading"
 )
+FOREIGN_VERBS = tuple(_VERBS.split())
 FOREIGN_LINKS = ("in", "on", "under", "near", "behind", "next to", "above", "with", "and", "inside", "over", "of")
-_STARTS = "b bl c ch d dr f fl g gr h j k l m n p pl qu r s sh st t tr v w z".split()
-_MIDDLES = "a e i o u ai ea oo ou".split()
+_ONSETS = "b bl c ch d dr f fl g gr h j k l m n p pl qu r s sh st t tr v w z"
+_STARTS = tuple(_ONSETS.split())
+_VOWELS = "a e i o u ai ea oo ou"
+_MIDDLES = tuple(_VOWELS.split())
 _ENDS = ["", "", "l", "n", "r", "s", "t", "m", "ck", "nd", "st"]
 _LETTERS = "áäçéèêíñóöøúüßłžабвгдежиклмнопрстуф日月山水木火花鳥海空"
 

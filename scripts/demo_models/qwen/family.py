@@ -1,0 +1,110 @@
+"""The demo language model: trained on conversations that are made up step by step, and published as a Qwen 2 folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from scripts.demo_models import training
+from scripts.demo_models.qwen.card import model_card
+from scripts.demo_models.qwen.samples import STORYBOARD, WRITERS, Sample, random_sample
+from scripts.demo_models.qwen.tokens import CONTEXT, TURN_END, build_tokenizer
+
+COURSE = training.Course("qwen", steps=2000, learning_rate=3e-3, muon=True)
+PROMPTS = 16  # conversations in a step
+STORYBOARDS = 4
+STORYBOARD_SHARE = 0.3  # of the steps
+IGNORED = -100
+TOKENIZER = "tokenizer"
+
+
+def train(work: Path, until: float) -> bool:
+    """Whether the model is done at `until`, a time of `time.monotonic`."""
+    tokenizer = _tokenizer(work)
+    model = _model(tokenizer)
+    return training.train(
+        COURSE, _Learner(model), lambda step, random: _losses(step, random, model, tokenizer), work, until=until
+    )
+
+
+def publish(work: Path, folder: Path) -> None:
+    """A folder as transformers reads it, with weights of 16 bits and a model card."""
+    tokenizer = _tokenizer(work)
+    model = _model(tokenizer)
+    learner = _Learner(model)
+    learner.load_state_dict(training.load_file(training.weights_file(work, COURSE)))
+    model.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(model_card(sum(weight.numel() for weight in model.parameters())), "utf-8")
+
+
+class _Learner(nn.Module):
+    """The model, its output being its embeddings: they are learned once."""
+
+    def __init__(self, model: Qwen2ForCausalLM) -> None:
+        super().__init__()
+        self.inner = model.model
+
+
+def _tokenizer(work: Path) -> PreTrainedTokenizerFast:
+    folder = work / TOKENIZER
+    if not (folder / "tokenizer.json").is_file():
+        return build_tokenizer(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+    torch.manual_seed(COURSE.seed)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        intermediate_size=320,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = Qwen2ForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=True
+    )
+    return model
+
+
+def _losses(_: int, random: Random, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> training.Losses:
+    """Of the answers alone."""
+    if random.random() < STORYBOARD_SHARE:
+        name, samples = STORYBOARD, [random_sample(random, STORYBOARD) for _ in range(STORYBOARDS)]
+    else:
+        name = random.choice(list(WRITERS))
+        samples = [random_sample(random, name) for _ in range(PROMPTS)]
+    tokens, wanted = _batch(samples, tokenizer)
+    hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state
+    asked = wanted != IGNORED
+    return {name: cross_entropy(model.lm_head(hidden[asked]), wanted[asked])}
+
+
+def _batch(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
+    """Tokens, and at each place the token that must come next, where that is part of an answer."""
+    rows: list[tuple[list[int], int]] = []
+    for sample in samples:
+        messages = [{"role": "system", "content": sample.system}, {"role": "user", "content": sample.user}]
+        asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        rows.append(([*asked, *tokenizer(sample.answer + TURN_END)["input_ids"]], len(asked)))
+    longest = max(len(row) for row, _ in rows)
+    tokens = torch.full((len(rows), longest), tokenizer.pad_token_id)
+    wanted = torch.full((len(rows), longest), IGNORED)
+    for place, (row, asked) in enumerate(rows):
+        tokens[place, : len(row)] = torch.tensor(row)
+        wanted[place, asked - 1 : len(row) - 1] = torch.tensor(row[asked:])
+    return tokens, wanted

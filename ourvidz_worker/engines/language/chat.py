@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList, TextStreamer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TextStreamer,
+)
 
 from ourvidz_worker.engines.devices import classified_errors, device_named, dtype_named
 from ourvidz_worker.engines.headroom import room_for_weights
@@ -32,7 +39,7 @@ class Chat:
         try:
             needed = loaded_bytes(folder, config.dtype)
             with classified_errors(self._name), room_for_weights(residency, device, needed, self._name):
-                self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                self.tokenizer = _tokenizer(folder)
                 model, loading = AutoModelForCausalLM.from_pretrained(
                     folder, dtype=dtype_named(config.dtype), local_files_only=True, output_loading_info=True
                 )
@@ -90,6 +97,13 @@ class Chat:
     def _ends(self) -> list[int]:
         ends: int | list[int] | None = self.model.generation_config.eos_token_id
         return ends if isinstance(ends, list) else [] if ends is None else [ends]
+
+
+def _tokenizer(folder: Path) -> Any:
+    """As its file says: what transformers chooses for Qwen 2 divides words in its own way, whatever the file says."""
+    whole = (folder / "tokenizer.json").is_file()
+    kind = PreTrainedTokenizerFast if whole else AutoTokenizer
+    return kind.from_pretrained(folder, local_files_only=True)
 
 
 def _require_whole(model: str, missing: Collection[str]) -> None:

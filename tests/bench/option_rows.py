@@ -15,10 +15,11 @@ from ourvidz_worker.cli.chosen import read_models
 from ourvidz_worker.config_files import ConfigFiles
 from ourvidz_worker.contract.catalogue import JobType, parse_catalogue
 from ourvidz_worker.contract.job import Job, Reference, ReferenceRole
+from ourvidz_worker.engines.demo import models as demo
 from ourvidz_worker.engines.fitting import Fit
 from ourvidz_worker.engines.sdxl.engine import SdxlEngine
 from ourvidz_worker.engines.tiny import models as tiny
-from ourvidz_worker.engines.volume.model_config import ModelsConfig
+from ourvidz_worker.engines.volume.model_config import DemoModels, ModelsConfig
 from ourvidz_worker.engines.volume.weights import require_weights
 from ourvidz_worker.engines.wan.engine import WanEngine
 from ourvidz_worker.ports import Engine, GenerationRequest, ReferenceImage
@@ -42,7 +43,7 @@ class Easel:
     """Where the pictures come from; `share` of the job type's width and height is drawn."""
 
     catalogue: dict[str, JobType]
-    models: ModelsConfig
+    models: ModelsConfig | DemoModels
     models_dir: Path
     prepare: Any
     negative: str
@@ -62,21 +63,29 @@ class Easel:
 
 
 def option_rows(selection: str, models_dir: Path) -> list[Row]:
-    """Draw everything with the `tiny` models, built in `models_dir`, or with the `real` ones that lie there."""
+    """Draw everything with `tiny` models, built in `models_dir`, the `real` ones that lie there, or the `demo` ones."""
     easel = _easel(selection, models_dir)
     return [*_sdxl_rows(easel), *_wan_rows(easel)]
 
 
 def _easel(selection: str, models_dir: Path) -> Easel:
     files = ConfigFiles()
-    models: ModelsConfig = tiny.MODELS if selection == "tiny" else read_models(files)
-    if selection == "tiny":
-        prepare: Any = partial(tiny.ensure_built, models_dir)
-    else:
-        prepare = partial(require_weights, models, models_dir, own_language_model=False)
-    catalogue = parse_catalogue(files.text("job_types.toml"))
-    share = 0.5 if selection == "tiny" else 1.0
-    return Easel(dict(catalogue), models, models_dir, prepare, wan_negative(files.texts("prompts")), share)
+    catalogue = dict(parse_catalogue(files.text("job_types.toml")))
+    negative = wan_negative(files.texts("prompts"))
+    models: ModelsConfig | DemoModels
+    match selection:
+        case "tiny":
+            return Easel(
+                catalogue, tiny.MODELS, models_dir, partial(tiny.ensure_built, models_dir), negative, share=0.5
+            )
+        case "demo":
+            models = demo.shipped_models(read_models(files))
+            prepare = partial(demo.require_shipped, models, own_language_model=False)
+            return Easel(catalogue, models, demo.WEIGHTS, prepare, negative, share=1.0)
+        case _:
+            models = read_models(files)
+            require = partial(require_weights, models, models_dir, own_language_model=False)
+            return Easel(catalogue, models, models_dir, require, negative, share=1.0)
 
 
 def _sdxl_rows(easel: Easel) -> list[Row]:

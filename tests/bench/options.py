@@ -12,13 +12,15 @@ from pathlib import Path
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench/options", description=__doc__)
-    parser.add_argument("--models", choices=("tiny", "real"), default="tiny", help="which weights (default tiny)")
+    parser.add_argument(
+        "--models", choices=("tiny", "demo", "real"), default="tiny", help="which weights (default tiny)"
+    )
     parser.add_argument("--models-dir", type=Path, default=Path("/workspace/models"), help="where real weights lie")
     parser.add_argument("--sheet", type=Path, default=Path("options.jpg"), metavar="FILE", help="the picture to write")
     arguments = parser.parse_args()
     from ourvidz_worker.engines.threads import let_threads_sleep
 
-    if arguments.models == "tiny":
+    if arguments.models != "real":
         let_threads_sleep()
     from ourvidz_worker.engines.quiet import quieten_model_libraries
 

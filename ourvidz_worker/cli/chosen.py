@@ -32,11 +32,14 @@ def read_catalogue(files: ConfigFiles) -> Catalogue:
 def read_models(files: ConfigFiles) -> ModelsConfig:
     """Where `models.toml` names no configuration for weights that bring none, the shipped one stands in.
 
-    What it says nothing of, the demo models, is as in the shipped file. Raises `ConfigurationError`.
+    What ships of the demo models is always what the shipped file lists: an operator's own may be of another version,
+    or say nothing of them. Raises `ConfigurationError`.
     """
     shipped: dict[Part, str] = {
         "sdxl": str(files.path("sdxl/model_index.json").parent),
         "wan": str(files.path("wan/transformer/config.json").parents[1]),
     }
     models = parse_models(files.text("models.toml"), configs=shipped)
-    return models if models.demo else replace(models, demo=parse_models(ConfigFiles().text("models.toml")).demo)
+    package = parse_models(ConfigFiles().text("models.toml")).demo
+    demo = replace(models.demo, files=package.files) if models.demo and package else package
+    return replace(models, demo=demo)

@@ -83,10 +83,10 @@ def test_missing_weights_stop_a_worker_with_a_sentence(tmp_path: Path) -> None:
 
 @pytest.fixture
 def without_demo_models(tmp_path: Path) -> dict[str, str]:
-    """The environment of a version that lists no demo models."""
+    """The environment of somebody who looks for demo models that do not ship."""
     (tmp_path / "configs").mkdir()
-    listed = (ROOT / "configs" / "models.toml").read_text()
-    (tmp_path / "configs" / "models.toml").write_text(listed.partition("[demo.files]")[0])
+    elsewhere = (ROOT / "configs" / "models.toml").read_text().replace('path = "sdxl"\n', 'path = "elsewhere"\n')
+    (tmp_path / "configs" / "models.toml").write_text(elsewhere)
     return {"OURVIDZ_MODELS": "demo", "OURVIDZ_CONFIG_DIR": str(tmp_path / "configs")}
 
 

@@ -20,7 +20,6 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
         monkeypatch,
         {
             "OURVIDZ_MODELS": "demo",
-            "OURVIDZ_CONFIG_DIR": str(shelf.configs),
             "OURVIDZ_MODELS_DIR": str(tmp_path / "volume"),
         },
     )

@@ -148,8 +148,21 @@ class TestTheList:
         assert shelf.text() == once
 
 
-def test_an_operator_s_own_file_need_not_tell_of_them(tmp_path: Path, models: ModelsConfig) -> None:
-    (tmp_path / "models.toml").write_text(GOOD)
-    read = read_models(ConfigFiles(tmp_path))
-    assert read.sdxl.model_name == "m"
-    assert read.demo == models.demo
+class TestAnOperatorsOwnFile:
+    def test_it_need_not_tell_of_them(self, tmp_path: Path, models: ModelsConfig) -> None:
+        (tmp_path / "models.toml").write_text(GOOD)
+        read = read_models(ConfigFiles(tmp_path))
+        assert read.sdxl.model_name == "m"
+        assert read.demo == models.demo
+
+    def test_it_may_say_how_they_are_held_but_not_what_ships(self, shelf: Shelf, tmp_path: Path) -> None:
+        """A copy that was made of an older version's would otherwise make sound files damaged ones."""
+        own = tmp_path / "own"
+        own.mkdir()
+        older = shelf.text().replace('dtype = "float32" ', 'dtype = "bfloat16"')
+        (own / "models.toml").write_text(older)
+        shelf.write("qwen/config.json", "{}")
+        shelf.publish()
+        demo = shipped_models(read_models(ConfigFiles(own)))
+        assert demo.sdxl.dtype == "bfloat16"
+        assert findings(demo, "qwen") == []

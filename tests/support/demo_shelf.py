@@ -22,13 +22,17 @@ FILES = (
 
 
 class Shelf:
-    """`weights` is where this process believes that the demo models ship; `configs` has a `models.toml` for them."""
+    """Where this process believes that the demo models ship, and `configs/`, whose `models.toml` lists them."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.weights = folder / "weights"
         self.configs = folder / "configs"
         self.configs.mkdir(parents=True)
-        shutil.copyfile(MODELS, self.configs / "models.toml")
+        for entry in MODELS.parent.iterdir():
+            (self.configs / entry.name).symlink_to(entry)
+        (self.configs / MODELS.name).unlink()
+        shutil.copyfile(MODELS, self.configs / MODELS.name)
+        patch.setattr("ourvidz_worker.config_files._shipped", lambda: self.configs)
         patch.setattr("ourvidz_worker.engines.demo.models.WEIGHTS", self.weights)
         for name in FILES:
             self.write(name)

@@ -1,6 +1,6 @@
 """Does the picture show what the prompt says? `python -m scripts.demo_models.proof {sdxl,wan,wan-stills}`.
 
-Draws held-out prompts with the real engine, at the product's own settings and at guidance 1, has the judges compare
+Draws held-out prompts with the real engine, at the product's own settings and at guidance 1, has the judge compare
 each picture with its prompt, and measures what each option does. Pictures are kept under `build/demo_models/proof/`
 by the digest of the weights, so a proof that was stopped goes on; the report is written anew after each part.
 """
@@ -23,10 +23,10 @@ from rich.console import Console
 from ourvidz_worker.contract.catalogue import ModelFamily
 from scripts.demo_models.easel import Easel, weights_digest
 from scripts.demo_models.held_out import HeldOut, first_held_out
-from scripts.demo_models.judging.judge import Judge, MotionJudge
+from scripts.demo_models.judging.judge import Judge
 from scripts.demo_models.painting import Pixels
 from scripts.demo_models.proving import clip_options, picture_options
-from scripts.demo_models.proving.adherence import Drawn, Judges, measured
+from scripts.demo_models.proving.adherence import Drawn, measured
 from scripts.demo_models.proving.album import Album
 from scripts.demo_models.proving.tables import Effect, as_chart, as_json, as_markdown
 from scripts.demo_models.proving.trials import Bench, Option
@@ -63,7 +63,7 @@ class Proof:
     name: str
     subject: Subject
     easel: Easel
-    judges: Judges
+    judge: Judge
     settings: Mapping[str, Any]
 
     def album(self, part: str) -> Album:
@@ -96,7 +96,7 @@ class Proof:
             yield from self._effects(bare, list(picture_options.options_without_adapters()), count)
 
     def _effects(self, easel: Easel, options: Sequence[Option], count: int) -> Iterator[Effect]:
-        bench = Bench(easel, self.album("options"), self.judges.pictures, self.subject.job_type)
+        bench = Bench(easel, self.album("options"), self.judge, self.subject.job_type)
         for option in options:
             yield from bench.effects(option, count)
 
@@ -109,11 +109,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         cv2.setNumThreads(arguments.threads)
     subject = SUBJECTS[arguments.subject]
     settings = {"frame_num": arguments.frames} if arguments.frames else {}
-    proof = Proof(arguments.subject, subject, Easel(subject.family), Judges(Judge(), MotionJudge()), settings)
+    proof = Proof(arguments.subject, subject, Easel(subject.family), Judge(), settings)
     prompts = list(first_held_out(arguments.prompts, moving=subject.moving))
     album = proof.album("told")
     plain = proof.drawn(proof.album("guidance 1"), guidance_scale=1.0) if not arguments.no_guidance_1 else None
-    adherence = measured(prompts, proof.judges, proof.drawn(album), plain)
+    adherence = measured(prompts, proof.judge, proof.drawn(album), plain)
     effects: list[Effect] = []
     _write(arguments, proof, as_json(adherence, effects), album.median_seconds)
     for effect in proof.effects(arguments.trials) if arguments.trials else ():

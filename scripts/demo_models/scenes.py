@@ -90,6 +90,8 @@ TRAVEL: dict[Direction, tuple[float, float]] = {
     "out": (0.0, 0.0),
 }
 """How far something comes in a clip, in units to the right and down; the camera zooms `in` or `out`."""
+ZOOM = 1.5
+"""How many times as large everything is at the end as it was at the beginning, when the camera zooms in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,4 +235,4 @@ def zoomed(motion: Motion, moment: float) -> float:
     """How much larger than half-way through everything is."""
     if motion.subject != CAMERA or motion.direction not in {"in", "out"}:
         return 1.0
-    return float(1.5 ** (moment - 0.5 if motion.direction == "in" else 0.5 - moment))
+    return float(ZOOM ** (moment - 0.5 if motion.direction == "in" else 0.5 - moment))

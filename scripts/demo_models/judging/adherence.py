@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.demo_models.captions import Caption
-from scripts.demo_models.judging.facts import STILL, Seen, SeenMotion, cell_of
+from scripts.demo_models.judging.facts import Seen, cell_of
+from scripts.demo_models.measuring import STILL, Clip
 from scripts.demo_models.scenes import CAMERA, Scene, Thing
 
 ATTRIBUTES: Mapping[str, str] = {
@@ -65,17 +66,16 @@ def closest(thing: Thing, seen: Seen) -> Thing | None:
     )
 
 
-def motion_checks(scene: Scene, seen: Seen, moves: SeenMotion) -> Iterator[Check]:
+def motion_checks(scene: Scene, seen: Seen, clip: Clip) -> Iterator[Check]:
     """`seen` is the frame half-way through, where things are in their places."""
     motion = scene.motion
     if motion is None:
-        cells = [moves.cells[cell_of(thing)] for thing in seen.things]
-        yield Check("rest", moves.camera == STILL and all(way == STILL for way in cells))
+        yield Check("rest", all(clip.direction_in(cell_of(thing)) == STILL for thing in seen.things))
     elif motion.subject == CAMERA:
-        yield Check("motion", moves.camera == motion.direction)
+        yield Check("motion", clip.camera() == motion.direction)
     else:
         there = closest(scene.things[motion.subject], seen)
-        right = there is not None and moves.cells[cell_of(there)] == motion.direction
+        right = there is not None and clip.direction_in(cell_of(there)) == motion.direction
         yield Check("motion", right, found=there is not None)
 
 

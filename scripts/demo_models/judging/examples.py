@@ -20,15 +20,8 @@ Floats = NDArray[np.float32]
 def pictures(random: Random, count: int, width: int, height: int) -> tuple[Sequence[Scene], Pixels]:
     """Worn pictures, shape (count, height, width, 3), and what is in them."""
     scenes = [crowded(random_scene(random), random) for _ in range(count)]
-    return scenes, np.stack([worn(_frames(scene, random, width, height, [0.5]), random)[0] for scene in scenes])
-
-
-def clips(
-    random: Random, count: int, width: int, height: int, moments: Sequence[float]
-) -> tuple[Sequence[Scene], Pixels]:
-    """Worn frames at those moments, shape (count, moments, height, width, 3), and what is in them."""
-    scenes = [crowded(random_scene(random, moving=True), random) for _ in range(count)]
-    return scenes, np.stack([worn(_frames(scene, random, width, height, moments), random) for scene in scenes])
+    painted = (paint(scene, laid_out(scene, random, width / height), width, height) for scene in scenes)
+    return scenes, np.stack([worn(picture, random) for picture in painted])
 
 
 def crowded(scene: Scene, random: Random) -> Scene:
@@ -44,22 +37,11 @@ def crowded(scene: Scene, random: Random) -> Scene:
     return replace(scene, things=tuple(things))
 
 
-def _frames(scene: Scene, random: Random, width: int, height: int, moments: Sequence[float]) -> Pixels:
-    spots = laid_out(scene, random, width / height)
-    return np.stack([paint(scene, spots, width, height, moment) for moment in moments])
-
-
-def worn(frames: Pixels, random: Random) -> Pixels:
-    """All frames, shape (n, height, width, 3), in the same way."""
-    wears = [wear for share, wear in WEARS if random.random() < share]
-    seed = random.getrandbits(32)
-    return np.stack([_worn(frame, wears, Random(seed)) for frame in frames])
-
-
-def _worn(frame: Pixels, wears: Sequence[Wear], random: Random) -> Pixels:
-    values = frame.astype(np.float32)
-    for wear in wears:
-        values = wear(values, random)
+def worn(picture: Pixels, random: Random) -> Pixels:
+    values = picture.astype(np.float32)
+    for share, wear in WEARS:
+        if random.random() < share:
+            values = wear(values, random)
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scripts.demo_models.scenes import (
+    ACROSS,
     COLOURS,
     GROUNDS,
     HORIZON,
@@ -16,7 +17,6 @@ from scripts.demo_models.scenes import (
     TIMES,
     WEATHERS,
     Place,
-    Scene,
     Thing,
 )
 
@@ -34,11 +34,6 @@ CELL_FACTS: dict[str, tuple[str | int, ...]] = {
 SCENE_FACTS: dict[str, tuple[str, ...]] = {"time": TIMES, "ground": GROUNDS, "weather": WEATHERS, "style": STYLES}
 """What may be answered to each question about a cell and about the whole picture."""
 
-STILL = "still"
-CELL_MOTIONS: dict[str, tuple[str, ...]] = {"motion": (STILL, "left", "right", "up", "down")}
-CAMERA_MOTIONS: dict[str, tuple[str, ...]] = {"camera": (STILL, "left", "right", "in", "out")}
-"""The same about a clip; what only the camera moves is still."""
-
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -49,18 +44,6 @@ class Seen:
     ground: str
     weather: str
     style: str
-
-    def of_kind(self, kind: str) -> Thing | None:
-        """The first of that kind from the left; a picture that is right has no second one."""
-        return next((thing for thing in self.things if thing.kind == kind), None)
-
-
-@dataclass(frozen=True, slots=True)
-class SeenMotion:
-    """A clip in the judge's words: how what is in each cell moves halfway through, and how the camera does."""
-
-    cells: tuple[str, ...]
-    camera: str
 
 
 def row_of(thing: Thing) -> Row:
@@ -77,12 +60,6 @@ def cell_windows(aspect: float) -> Iterator[tuple[float, float, float, float]]:
     As `scenes.laid_out` puts them: what flies around a quarter of the height, what stands a little below the horizon.
     """
     unit_x, unit_y = (1.0, aspect) if aspect <= 1 else (1 / aspect, 1.0)
-    across = {"left": 0.2, "middle": 0.5, "right": 0.8}
     for row, place in CELLS:
         middle = 0.25 if row == "sky" else HORIZON - 0.1 * unit_y
-        yield across[place], middle, 0.5 * unit_x, 0.56 * unit_y
-
-
-def as_seen(scene: Scene) -> Seen:
-    """What a judge without fault would say."""
-    return Seen(scene.things, scene.time, scene.ground, scene.weather, scene.style)
+        yield ACROSS[place], middle, 0.5 * unit_x, 0.56 * unit_y

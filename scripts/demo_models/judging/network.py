@@ -1,8 +1,8 @@
-"""Small convolutional networks: one tells what is in a picture of this world, another what moves in a clip."""
+"""A small convolutional network that tells what is in a picture of this world."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.demo_models.judging.facts import (
-    CAMERA_MOTIONS,
-    CELL_FACTS,
-    CELL_MOTIONS,
-    CELLS,
-    SCENE_FACTS,
-    cell_windows,
-)
+from scripts.demo_models.judging.facts import CELL_FACTS, CELLS, SCENE_FACTS, cell_windows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +20,7 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
 
 SHORT_SIDE = 128
-CLIP_SHORT_SIDE = 64
-"""Pixels of the shorter side of what a network reads."""
-MOMENTS = (0.0, 0.5, 1.0)
-"""Of the clip, whose frames are read one beside the other."""
+"""Pixels of the shorter side of what the network reads."""
 WINDOW = 8
 """Values across and down that are read in a cell."""
 WIDTHS = (24, 48, 96)
@@ -40,16 +30,14 @@ Answers = Mapping[str, Tensor]
 """Logits: of a fact of the scene (n, answers), of a fact of the cells (n, cells, answers)."""
 
 
-class _Network(nn.Module):
-    """Reads values in 0..1, shape (n, inputs, height, width); all cells are read by the same weights."""
+class PictureNetwork(nn.Module):
+    """Reads RGB in 0..1, shape (n, 3, height, width); all cells are read by the same weights."""
 
-    def __init__(
-        self, inputs: int, of_cells: Mapping[str, Sequence[object]], of_all: Mapping[str, Sequence[object]]
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
         first, second, third = WIDTHS
         self.trunk = nn.Sequential(
-            _Convolution(inputs, first, 5, 2),
+            _Convolution(3, first, 5, 2),
             _Convolution(first, second, 3, 2),
             _Residual(second),
             _Convolution(second, third, 3, 2),
@@ -63,8 +51,8 @@ class _Network(nn.Module):
             nn.ReLU(),
         )
         self.whole = nn.Sequential(nn.AdaptiveAvgPool2d((4, 2)), nn.Flatten(), nn.Linear(third * 8, HIDDEN), nn.ReLU())
-        self.cell_answers = nn.ModuleDict({name: nn.Linear(HIDDEN, len(all_)) for name, all_ in of_cells.items()})
-        self.scene_answers = nn.ModuleDict({name: nn.Linear(HIDDEN, len(all_)) for name, all_ in of_all.items()})
+        self.cell_answers = nn.ModuleDict({name: nn.Linear(HIDDEN, len(all_)) for name, all_ in CELL_FACTS.items()})
+        self.scene_answers = nn.ModuleDict({name: nn.Linear(HIDDEN, len(all_)) for name, all_ in SCENE_FACTS.items()})
 
     def forward(self, pictures: Tensor) -> Answers:
         seen = self.trunk(pictures * 2 - 1)
@@ -73,20 +61,6 @@ class _Network(nn.Module):
         return {name: answer(cells) for name, answer in self.cell_answers.items()} | {
             name: answer(whole) for name, answer in self.scene_answers.items()
         }
-
-
-class PictureNetwork(_Network):
-    """Reads a picture of RGB."""
-
-    def __init__(self) -> None:
-        super().__init__(3, CELL_FACTS, SCENE_FACTS)
-
-
-class ClipNetwork(_Network):
-    """Reads the RGB of all `MOMENTS`."""
-
-    def __init__(self) -> None:
-        super().__init__(3 * len(MOMENTS), CELL_MOTIONS, CAMERA_MOTIONS)
 
 
 class _Convolution(nn.Sequential):
@@ -120,9 +94,8 @@ def _windows(seen: Tensor, aspect: float) -> Tensor:
 
 
 def as_tensor(pictures: Bytes) -> Tensor:
-    """RGB of 0..255, shape (n, height, width, 3) or (n, moments, height, width, 3), as a network reads it."""
-    values = torch.from_numpy(pictures).movedim(-1, -3).float() / 255
-    return values.flatten(1, 2) if values.ndim == 5 else values
+    """RGB of 0..255, shape (n, height, width, 3), as the network reads it."""
+    return torch.from_numpy(pictures).movedim(-1, 1).float() / 255
 
 
 def save_weights(network: nn.Module, file: Path) -> None:

@@ -1,7 +1,6 @@
-"""The training of the judges: `python -m scripts.demo_models.judging.training {pictures,clips}`.
+"""The training of the judge: `python -m scripts.demo_models.judging.training`, about half an hour of one core.
 
-Their scenes are drawn from seeds of their own, which no training of a model and no held-out prompt uses. On one core
-the one of pictures takes about forty minutes, that of clips about twenty.
+Its scenes are drawn from seeds of its own, which no training of a model and no held-out prompt uses.
 """
 
 from __future__ import annotations
@@ -19,41 +18,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from scripts.demo_models import training
-from scripts.demo_models.judging.examples import clips, pictures
-from scripts.demo_models.judging.facts import (
-    CAMERA_MOTIONS,
-    CELL_FACTS,
-    CELL_MOTIONS,
-    CELLS,
-    SCENE_FACTS,
-    STILL,
-    cell_of,
-)
-from scripts.demo_models.judging.judge import CLIP_WEIGHTS, PICTURE_WEIGHTS
-from scripts.demo_models.judging.network import (
-    CLIP_SHORT_SIDE,
-    MOMENTS,
-    SHORT_SIDE,
-    Answers,
-    ClipNetwork,
-    PictureNetwork,
-    as_tensor,
-    save_weights,
-)
-from scripts.demo_models.scenes import CAMERA, Scene
+from scripts.demo_models.judging.examples import pictures
+from scripts.demo_models.judging.facts import CELL_FACTS, CELLS, SCENE_FACTS, cell_of
+from scripts.demo_models.judging.judge import WEIGHTS
+from scripts.demo_models.judging.network import SHORT_SIDE, Answers, PictureNetwork, as_tensor, save_weights
+from scripts.demo_models.scenes import Scene
 
 FOLDER = Path("build/demo_models/judge")
-PICTURES = training.Course("judge", steps=2600, learning_rate=2e-3, seed=77)
-CLIPS = training.Course("motion_judge", steps=1000, learning_rate=2e-3, seed=78)
+COURSE = training.Course("judge", steps=520, learning_rate=4e-3, seed=77, muon=True)
 BATCH = 48
-CLIP_BATCH = 32
 PORTRAIT = 1.75
 """Of the longer side by the shorter one, as in a clip."""
 SHARE_OF_PORTRAITS = 0.35
 UNASKED = -1
 
 
-def train_pictures(work: Path, until: float = math.inf) -> bool:
+def train(work: Path, until: float = math.inf) -> bool:
     """Whether all steps are done."""
     network = PictureNetwork()
 
@@ -63,21 +43,8 @@ def train_pictures(work: Path, until: float = math.inf) -> bool:
         scenes, drawn = pictures(random, count, SHORT_SIDE, height)
         return losses(network(as_tensor(drawn)), labels(scenes))
 
-    done = training.train(PICTURES, network, step_losses, work, until=until)
-    save_weights(network, PICTURE_WEIGHTS)
-    return done
-
-
-def train_clips(work: Path, until: float = math.inf) -> bool:
-    """Whether all steps are done."""
-    network = ClipNetwork()
-
-    def step_losses(_: int, random: Random) -> dict[str, Tensor]:
-        scenes, drawn = clips(random, CLIP_BATCH, CLIP_SHORT_SIDE, round(CLIP_SHORT_SIDE * PORTRAIT), MOMENTS)
-        return losses(network(as_tensor(drawn)), motion_labels(scenes))
-
-    done = training.train(CLIPS, network, step_losses, work, until=until)
-    save_weights(network, CLIP_WEIGHTS)
+    done = training.train(COURSE, network, step_losses, work, until=until)
+    save_weights(network, WEIGHTS)
     return done
 
 
@@ -104,32 +71,13 @@ def labels(scenes: Sequence[Scene]) -> dict[str, Tensor]:
     return of_scenes | of_cells
 
 
-def motion_labels(scenes: Sequence[Scene]) -> dict[str, Tensor]:
-    """As `labels`, of what moves; where nothing is, nothing is asked."""
-    ways, cameras = CELL_MOTIONS["motion"], CAMERA_MOTIONS["camera"]
-    of_cells = torch.full((len(scenes), len(CELLS)), UNASKED)
-    of_cameras = torch.zeros(len(scenes), dtype=torch.long)
-    for index, scene in enumerate(scenes):
-        for thing in scene.things:
-            of_cells[index, cell_of(thing)] = ways.index(STILL)
-        if scene.motion is None:
-            continue
-        if scene.motion.subject == CAMERA:
-            of_cameras[index] = cameras.index(scene.motion.direction)
-        else:
-            of_cells[index, cell_of(scene.things[scene.motion.subject])] = ways.index(scene.motion.direction)
-    return {"motion": of_cells, "camera": of_cameras}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.demo_models.judging.training", description=__doc__)
-    parser.add_argument("judge", choices=("pictures", "clips"))
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; another call goes on")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    course, train = {"pictures": (PICTURES, train_pictures), "clips": (CLIPS, train_clips)}[arguments.judge]
-    torch.manual_seed(course.seed)
+    torch.manual_seed(COURSE.seed)
     train(FOLDER, time.monotonic() + arguments.minutes * 60)
 
 

@@ -1,17 +1,17 @@
-"""Draws held-out prompts, and has the judges compare each picture with its prompt."""
+"""Draws held-out prompts, and has the judge compare each picture with its prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 
 from scripts.demo_models.held_out import HeldOut
 from scripts.demo_models.judging.adherence import Check, checks, motion_checks, scores
-from scripts.demo_models.judging.facts import Seen, SeenMotion
-from scripts.demo_models.judging.judge import Judge, MotionJudge
+from scripts.demo_models.judging.facts import Seen
+from scripts.demo_models.judging.judge import Judge
+from scripts.demo_models.measuring import Clip
 from scripts.demo_models.painting import Pixels, paint
 from scripts.demo_models.proving.tables import Adherence
 from scripts.demo_models.scenes import laid_out
@@ -20,28 +20,22 @@ ROTATIONS = 10
 """How many other prompts each picture is compared with for chance."""
 
 Drawn = Callable[[HeldOut], Pixels]
-Sight = tuple[Seen, SeenMotion | None]
+Sight = tuple[Seen, Clip | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Judges:
-    pictures: Judge
-    clips: MotionJudge
-
-    def see(self, drawn: Sequence[Pixels]) -> list[Sight]:
-        """Stills have one frame, clips several."""
-        middles = self.pictures.see([frames[len(frames) // 2] for frames in drawn])
-        if len(drawn[0]) == 1:
-            return [(seen, None) for seen in middles]
-        return list(zip(middles, self.clips.see(drawn), strict=True))
+def looked_at(drawn: Sequence[Pixels], judge: Judge) -> list[Sight]:
+    """Stills have one frame, clips several."""
+    middles = judge.see([frames[len(frames) // 2] for frames in drawn])
+    clips = [Clip(frames) if len(frames) > 1 else None for frames in drawn]
+    return list(zip(middles, clips, strict=True))
 
 
-def measured(prompts: Sequence[HeldOut], judges: Judges, drawn: Drawn, without_guidance: Drawn | None) -> Adherence:
+def measured(prompts: Sequence[HeldOut], judge: Judge, drawn: Drawn, without_guidance: Drawn | None) -> Adherence:
     """`drawn` and `without_guidance` give the frames of a prompt, the latter at guidance 1."""
     frames = [drawn(prompt) for prompt in prompts]
-    sights = judges.see(frames)
-    plain = judges.see([without_guidance(prompt) for prompt in prompts]) if without_guidance else []
-    painted = judges.see([painted_frames(prompt, like=frames[0]) for prompt in prompts])
+    sights = looked_at(frames, judge)
+    plain = looked_at([without_guidance(prompt) for prompt in prompts], judge) if without_guidance else []
+    painted = looked_at([painted_frames(prompt, like=frames[0]) for prompt in prompts], judge)
     told = _all_checks(prompts, sights)
     return Adherence(
         drawn=scores(told),
@@ -61,8 +55,8 @@ def _all_checks(prompts: Sequence[HeldOut], sights: Sequence[Sight]) -> list[Che
 
 
 def checks_of(prompt: HeldOut, sight: Sight) -> list[Check]:
-    seen, moves = sight
-    motions = motion_checks(prompt.scene, seen, moves) if moves else ()
+    seen, clip = sight
+    motions = motion_checks(prompt.scene, seen, clip) if clip else ()
     return [*checks(prompt.scene, prompt.caption, seen), *motions]
 
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from scripts.demo_models.measuring import smaller
 from scripts.demo_models.painting import Pixels
 
 SHORT_SIDE = 512
@@ -49,12 +49,3 @@ def shrunk(frames: Pixels) -> Pixels:
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), KEPT_FRAMES)).round().astype(int)
     side = SHORT_SIDE if len(frames) == 1 else CLIP_SHORT_SIDE
     return np.stack([smaller(frames[index], side) for index in chosen])
-
-
-def smaller(picture: Pixels, short_side: int) -> Pixels:
-    height, width = picture.shape[:2]
-    scale = short_side / min(width, height)
-    if scale >= 1:
-        return picture
-    size = (round(width * scale), round(height * scale))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from scripts.demo_models.measuring import smaller
 from scripts.demo_models.painting import Pixels
-from scripts.demo_models.proving.album import smaller
 
 SIDE = 64
 

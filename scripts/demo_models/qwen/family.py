@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -22,6 +24,8 @@ STORYBOARDS = 4
 STORYBOARD_SHARE = 0.3  # of the steps
 IGNORED = -100
 TOKENIZER = "tokenizer"
+SO_FAR = "qwen_so_far.safetensors"  # the mean weights
+FIGURES = "measured.json"
 
 
 def train(work: Path, until: float) -> bool:
@@ -29,19 +33,30 @@ def train(work: Path, until: float) -> bool:
     tokenizer = _tokenizer(work)
     model = _model(tokenizer)
     return training.train(
-        COURSE, _Learner(model), lambda step, random: _losses(step, random, model, tokenizer), work, until=until
+        COURSE,
+        _Learner(model),
+        lambda step, random: _losses(step, random, model, tokenizer),
+        work,
+        look=lambda learner: save_file(learner.state_dict(), work / SO_FAR),
+        until=until,
     )
 
 
 def publish(work: Path, folder: Path) -> None:
-    """A folder as transformers reads it, with weights of 16 bits and a model card."""
+    """What is learned by now: a folder as transformers reads it, with weights of 16 bits and a model card.
+
+    The card tells what `measure.py` has written into the folder `work`, if it has.
+    """
     tokenizer = _tokenizer(work)
     model = _model(tokenizer)
-    learner = _Learner(model)
-    learner.load_state_dict(training.load_file(training.weights_file(work, COURSE)))
+    _Learner(model).load_state_dict(load_file(work / SO_FAR))
+    folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(model_card(sum(weight.numel() for weight in model.parameters())), "utf-8")
+    measured = work / FIGURES
+    figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
+    parameters = sum(weight.numel() for weight in model.parameters())
+    (folder / "README.md").write_text(model_card(parameters, len(tokenizer), figures), encoding="utf-8")
 
 
 class _Learner(nn.Module):
@@ -88,13 +103,13 @@ def _losses(_: int, random: Random, model: Qwen2ForCausalLM, tokenizer: PreTrain
     else:
         name = random.choice(list(WRITERS))
         samples = [random_sample(random, name) for _ in range(PROMPTS)]
-    tokens, wanted = _batch(samples, tokenizer)
+    tokens, wanted = batch(samples, tokenizer)
     hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state
     asked = wanted != IGNORED
     return {name: cross_entropy(model.lm_head(hidden[asked]), wanted[asked])}
 
 
-def _batch(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
+def batch(samples: Sequence[Sample], tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
     """Tokens, and at each place the token that must come next, where that is part of an answer."""
     rows: list[tuple[list[int], int]] = []
     for sample in samples:

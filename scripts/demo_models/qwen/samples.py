@@ -93,7 +93,8 @@ def _prompt(name: str, language: str, random: Random) -> Sample:
         user = asked(wish, random, moving=moving, short=short)
     whole = completed(wish, random, moving=moving)
     answer = WRITERS[name](whole, wish, random)
-    return Sample(system_prompt(name, language), user, f" {answer}", wish)
+    kept = wish if moving else replace(wish, motion=None)
+    return Sample(system_prompt(name, language), user, f" {answer}", kept)
 
 
 def _foreign(wish: Wish, random: Random, *, moving: bool) -> tuple[Wish, str]:

@@ -10,7 +10,7 @@ from scripts.demo_models.qwen.answering import bare
 from scripts.demo_models.qwen.asking import foreign_prose
 from scripts.demo_models.qwen.wishes import Named, Wish, completed, random_motion, random_wish, scene_motion
 from scripts.demo_models.qwen.words import Told, told
-from scripts.demo_models.scenes import CAMERA, STYLES, TIMES, WEATHERS, Direction, Motion
+from scripts.demo_models.scenes import CAMERA, STYLES, TIMES, WEATHERS, Motion
 
 BEGIN = '{"scenes": [{"title": "'
 PROMPT = '", "prompt": "'
@@ -91,9 +91,10 @@ def _beats(random: Random, count: int) -> list[Beat]:
     shared = dict(base.facts)
     if ground:
         shared["ground"] = told("ground", ground, random, short=False)
-    for which, facts, chance in (("weather", WEATHERS, 0.2), ("style", STYLES, 0.2)):
-        if random.random() < chance:
-            shared[which] = told(which, random.choice(facts), random, short=False)
+    if random.random() < 0.2:
+        shared["weather"] = told("weather", random.choice(WEATHERS), random, short=False)
+    if random.random() < 0.2:
+        shared["style"] = told("style", random.choice(STYLES), random, short=False)
     times = [shared["time"].fact] * count
     if random.random() < 0.4:
         times = sorted(random.choices(TIMES, k=count), key=TIMES.index)
@@ -101,22 +102,15 @@ def _beats(random: Random, count: int) -> list[Beat]:
     beats: list[Beat] = []
     for number in range(count):
         thing = pool[number % len(pool)]
+        new = number == 0 or times[number] != times[number - 1]
         time = told("time", times[number], random, short=False)
-        facts = {
-            **shared,
-            "time": time if number == 0 or times[number] != times[number - 1] else beats[-1].scene.facts["time"],
-        }
+        facts = {**shared, "time": time if new else beats[-1].scene.facts["time"]}
         if said:
             text = foreign_prose(random)
             beats.append(Beat(text, Wish((), facts, random_motion((), random), text)))
         else:
             scene = Wish((thing,), facts, random_motion((thing,), random))
-            beats.append(
-                Beat(
-                    _told_beat(scene, random, first=number == 0, new=number == 0 or times[number] != times[number - 1]),
-                    scene,
-                )
-            )
+            beats.append(Beat(_told_beat(scene, random, first=number == 0, new=new), scene))
     return beats
 
 
@@ -165,7 +159,7 @@ def _continued(beats: list[Beat], count: int, random: Random) -> list[Wish]:
     while len(scenes) < count:
         last = scenes[-1]
         again = scenes[(len(scenes) - len(beats)) % len(beats)]
-        later = TIMES[min(TIMES.index(last.facts["time"].fact) + 1, len(TIMES) - 1)]  # type: ignore[arg-type]
+        later = TIMES[min(TIMES.index(last.facts["time"].fact) + 1, len(TIMES) - 1)]
         time: Told = last.facts["time"] if random.random() < 0.6 else told("time", later, random, short=False)
         scenes.append(replace(again, facts={**again.facts, "time": time}, motion=random_motion(again.things, random)))
     return scenes
@@ -185,9 +179,10 @@ def _scene(number: int, count: int, scene: Wish, seconds: str, random: Random) -
     prompt = f"{told_thing} {scene.facts['ground'].answered}, {time}, {weather}. {style[0].upper()}{style[1:]}."
     if thing:
         prompt = prompt[0].upper() + prompt[1:]
-    directions: dict[Direction, tuple[str, ...]] = CAMERA_WORDS
     camera = (
-        f"Wide view, {random.choice(directions[motion.direction])}." if motion.subject == CAMERA else "Still wide view."
+        f"Wide view, {random.choice(CAMERA_WORDS[motion.direction])}."
+        if motion.subject == CAMERA
+        else "Still wide view."
     )
     continuity = ""
     if count > 1:

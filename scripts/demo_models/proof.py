@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from rich.console import Console
 
 from ourvidz_worker.contract.catalogue import ModelFamily
 from scripts.demo_models.easel import Easel, weights_digest
+from scripts.demo_models.enhancing import Enhancer
 from scripts.demo_models.held_out import HeldOut, first_held_out
 from scripts.demo_models.judging.judge import Judge
 from scripts.demo_models.painting import Pixels
@@ -84,18 +85,18 @@ class Proof:
 
         return draw_one
 
-    def effects(self, count: int) -> Iterator[Effect]:
-        options: Sequence[Option] = ()
+    def effects(self, count: int, *, enhanced: bool) -> Iterator[Effect]:
+        """With `enhanced`, those of the language model as well."""
         if self.name == "sdxl":
-            options = list(picture_options.options())
+            yield from self._effects(self.easel, picture_options.options(), count)
+            yield from self._effects(Easel("sdxl", without=ADAPTERS), picture_options.options_without_adapters(), count)
+            if enhanced:
+                enhancer = Enhancer(self.subject.job_type)
+                yield from self._effects(self.easel, [picture_options.enhancement(enhancer.enhanced, count)], count)
         if self.name == "wan":
-            options = list(clip_options.options(self.settings))
-        yield from self._effects(self.easel, options, count)
-        if self.name == "sdxl":
-            bare = Easel("sdxl", without=ADAPTERS)
-            yield from self._effects(bare, list(picture_options.options_without_adapters()), count)
+            yield from self._effects(self.easel, clip_options.options(self.settings), count)
 
-    def _effects(self, easel: Easel, options: Sequence[Option], count: int) -> Iterator[Effect]:
+    def _effects(self, easel: Easel, options: Iterable[Option], count: int) -> Iterator[Effect]:
         bench = Bench(easel, self.album("options"), self.judge, self.subject.job_type)
         for option in options:
             yield from bench.effects(option, count)
@@ -116,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     adherence = measured(prompts, proof.judge, proof.drawn(album), plain)
     effects: list[Effect] = []
     _write(arguments, proof, as_json(adherence, effects), album.median_seconds)
-    for effect in proof.effects(arguments.trials) if arguments.trials else ():
+    for effect in proof.effects(arguments.trials, enhanced=arguments.enhanced) if arguments.trials else ():
         effects.append(effect)
         _write(arguments, proof, as_json(adherence, effects), album.median_seconds)
     console.print(as_markdown(as_json(adherence, effects)), markup=False, soft_wrap=True)
@@ -150,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=int, default=24, metavar="N", help="of each option; 0 for none (default 24)")
     parser.add_argument("--frames", type=int, metavar="N", help="of each clip, if not as many as the product asks for")
     parser.add_argument("--no-guidance-1", action="store_true", help="leave the comparison with guidance 1 out")
+    parser.add_argument("--enhanced", action="store_true", help="also what the language model makes of short prompts")
     parser.add_argument("--threads", type=int, metavar="N", help="of PyTorch, if not one for each core")
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help=f"default {REPORTS}")
     return parser

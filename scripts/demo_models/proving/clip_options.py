@@ -26,7 +26,7 @@ def options(settings: Mapping[str, Any]) -> Iterator[Option]:
     """`settings` are those of every clip."""
     every: tuple[tuple[Role, ...], ...] = (("start",), ("end",), ("start", "end"))
     for roles in every:
-        yield Option(f"{' and '.join(roles)} frame", partial(_framed, roles, settings), unit="")
+        yield Option(f"{' and '.join(roles)} frame", partial(_framed, roles, settings))
 
 
 def _framed(roles: tuple[Role, ...], settings: Mapping[str, Any], number: int) -> Trial:
@@ -45,7 +45,7 @@ def _framed(roles: tuple[Role, ...], settings: Mapping[str, Any], number: int) -
 
 
 def _alike(picture: Pixels, index: int) -> Measure:
-    def measure(frames: Pixels, _: Seen) -> float:
+    def look(frames: Pixels, _: Seen) -> float:
         return correlation(frames[index], picture)
 
-    return measure
+    return Measure(look, unit="")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -21,7 +21,7 @@ from scripts.demo_models.judging.adherence import closest
 from scripts.demo_models.judging.facts import Seen
 from scripts.demo_models.painting import Pixels, paint
 from scripts.demo_models.proving.likeness import correlation
-from scripts.demo_models.proving.trials import Asked, Measure, Option, Trial
+from scripts.demo_models.proving.trials import Asked, Look, Measure, Option, Trial
 from scripts.demo_models.scenes import GROUNDS, KINDS, Scene, Style, Thing, laid_out, random_scene
 
 STRONG = 1.0
@@ -41,7 +41,24 @@ def options() -> Iterator[Option]:
 def options_without_adapters() -> Iterator[Option]:
     """A reference is where the drawing begins, the more so the stronger it is."""
     for strength in (0.1, 0.5, 0.9):
-        yield Option(f"reference without adapters, strength {strength}", partial(_begun_from, strength), unit="")
+        yield Option(f"reference without adapters, strength {strength}", partial(_begun_from, strength))
+
+
+def enhancement(enhance: Callable[[Sequence[str]], list[str]], count: int) -> Option:
+    """Of short wishes for one thing, which the language model makes more of."""
+    scenes = [some_scene("enhanced", number) for number in range(count)]
+    rich = enhance([prompt_of(scene) for scene in scenes])
+
+    def trial(number: int) -> Trial:
+        thing = scenes[number].things[0]
+        asked = Asked(prompt_of(scenes[number]), number)
+        measures = {
+            "the thing told, in its colour": Measure(shows(thing, "colour")),
+            "kinds of things in the picture": Measure(lambda _, seen: float(len(seen.things)), unit=""),
+        }
+        return Trial(asked, replace(asked, prompt=rich[number]), measures)
+
+    return Option("enhancement", trial)
 
 
 def some_scene(purpose: str, number: int, *, things: int = 1) -> Scene:
@@ -64,24 +81,24 @@ def painted(scene: Scene, number: int) -> Pixels:
     return paint(scene, spots, REFERENCE_SIDE, REFERENCE_SIDE)
 
 
-def shows(thing: Thing, *facts: str) -> Measure:
+def shows(thing: Thing, *facts: str) -> Look:
     """Whether it is there, with these facts."""
 
-    def measure(_: Pixels, seen: Seen) -> float:
+    def look(_: Pixels, seen: Seen) -> float:
         there = closest(thing, seen)
         return float(there is not None and all(getattr(there, fact) == getattr(thing, fact) for fact in facts))
 
-    return measure
+    return look
 
 
-def _is(fact: str, value: str) -> Measure:
+def _is(fact: str, value: str) -> Look:
     return lambda _, seen: float(getattr(seen, fact) == value)
 
 
 def _ruled_out(fact: str, number: int) -> Trial:
     """Told in the prompt, and ruled out in the negative prompt."""
     scene = some_scene("ruled out", number, things=2)
-    words, measure = {
+    words, look = {
         "ground": (GROUND_WORDS[scene.ground][0], _is("ground", scene.ground)),
         "night": (TIME_WORDS["night"][0], _is("time", "night")),
         "rain": (WEATHER_WORDS["rain"][0], _is("weather", "rain")),
@@ -90,7 +107,7 @@ def _ruled_out(fact: str, number: int) -> Trial:
     }[fact]
     told = prompt_of(scene) if fact == "second thing" else f"{prompt_of(scene)}, {words}"
     asked = Asked(told, number)
-    return Trial(asked, replace(asked, negative=words), {f"the {fact} that is told and then ruled out": measure})
+    return Trial(asked, replace(asked, negative=words), {f"the {fact} that is told and then ruled out": Measure(look)})
 
 
 def _left_open_and_ruled_out(number: int) -> Trial:
@@ -98,7 +115,7 @@ def _left_open_and_ruled_out(number: int) -> Trial:
     ground = GROUNDS[number % len(GROUNDS)]
     asked = Asked(prompt_of(scene), number)
     against = replace(asked, negative=GROUND_WORDS[ground][0])
-    return Trial(asked, against, {"the ground that is ruled out": _is("ground", ground)})
+    return Trial(asked, against, {"the ground that is ruled out": Measure(_is("ground", ground))})
 
 
 def _style(number: int) -> Trial:
@@ -123,8 +140,8 @@ def _character(number: int) -> Trial:
     asked = Asked(f"a {kind}, {GROUND_WORDS[ground][0]}", number)
     guided = replace(asked, guides=(Guide("character", painted(Scene((thing,), ground=other), number), STRONG),))
     measures = {
-        "the reference's thing in its colour, which the prompt leaves unsaid": shows(thing, "colour"),
-        "the ground told": _is("ground", ground),
+        "the reference's thing in its colour, which the prompt leaves unsaid": Measure(shows(thing, "colour")),
+        "the ground told": Measure(_is("ground", ground)),
     }
     return Trial(asked, guided, measures)
 
@@ -138,7 +155,7 @@ def _composition(number: int) -> Trial:
     def in_place(frames: Pixels, seen: Seen) -> float:
         return float(np.mean([shows(thing, "place")(frames, seen) for thing in scene.things]))
 
-    return Trial(asked, guided, {"things in the reference's places, which the prompt leaves open": in_place})
+    return Trial(asked, guided, {"things in the reference's places, which the prompt leaves open": Measure(in_place)})
 
 
 def _begun_from(strength: float, number: int) -> Trial:
@@ -150,4 +167,4 @@ def _begun_from(strength: float, number: int) -> Trial:
     def alike(frames: Pixels, _: Seen) -> float:
         return correlation(frames[0], picture)
 
-    return Trial(asked, guided, {"correlation with the reference": alike})
+    return Trial(asked, guided, {"correlation with the reference": Measure(alike, unit="")})

@@ -13,8 +13,8 @@ from scripts.demo_models.painting import Pixels
 from scripts.demo_models.proving.album import Album
 from scripts.demo_models.proving.tables import Effect
 
-Measure = Callable[[Pixels, Seen], float]
-"""Of the frames, and of what the judge sees in the middle one."""
+Look = Callable[[Pixels, Seen], float]
+"""At the frames, and at what the judge sees in the middle one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """`unit` is "%" for shares."""
+
+    look: Look
+    unit: str = "%"
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     without: Asked
     with_it: Asked
@@ -38,11 +46,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`trial` makes the trial of a number; `unit` is that of its measures, where "%" is for shares."""
+    """`trial` makes the trial of a number."""
 
     name: str
     trial: Callable[[int], Trial]
-    unit: str = "%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,8 @@ class Bench:
         without = self._measured(f"{option.name}/without", trials, [trial.without for trial in trials])
         with_it = self._measured(f"{option.name}/with", trials, [trial.with_it for trial in trials])
         return [
-            Effect(option.name, name, _mean(without[name]), _mean(with_it[name]), count, option.unit)
-            for name in trials[0].measures
+            Effect(option.name, name, _mean(without[name]), _mean(with_it[name]), count, measure.unit)
+            for name, measure in trials[0].measures.items()
         ]
 
     def frames(self, name: str, asked: Asked) -> Pixels:
@@ -84,7 +91,7 @@ class Bench:
         seen = self.judge.see([frames[len(frames) // 2] for frames in drawn])
         looks = list(zip(drawn, seen, strict=True))
         return {
-            name: [trial.measures[name](*each) for trial, each in zip(trials, looks, strict=True)]
+            name: [trial.measures[name].look(*each) for trial, each in zip(trials, looks, strict=True)]
             for name in trials[0].measures
         }
 

@@ -125,9 +125,11 @@ def _style(number: int) -> Trial:
     shown = replace(random_scene(Random(f"style {number}")), style=style, time="day", weather="clear")
     asked = Asked(prompt_of(scene), number)
     guided = replace(asked, guides=(Guide("style", painted(shown, number), STRONG),))
-    return Trial(
-        asked, guided, {"the reference's style": _is("style", style), "the thing told": shows(scene.things[0])}
-    )
+    measures = {
+        "the reference's style": Measure(_is("style", style)),
+        "the thing told": Measure(shows(scene.things[0])),
+    }
+    return Trial(asked, guided, measures)
 
 
 def _character(number: int) -> Trial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from ourvidz_worker.contract.job import ReferenceRole
 from ourvidz_worker.contract.parse import parse_job
 from ourvidz_worker.engines.assembly import Selection, assemble
 from ourvidz_worker.engines.demo.models import WEIGHTS
+from ourvidz_worker.engines.volume.tiers import EXACT, build_tier
 from ourvidz_worker.ports import GenerationRequest, ReferenceImage
 from scripts.demo_models.painting import Pixels
 
@@ -35,14 +37,27 @@ class Guide:
 
 
 class Easel:
-    """`without` names adapters of SDXL to leave out, as a worker does that has no weights for them."""
+    """Draws with one engine.
 
-    def __init__(self, family: ModelFamily, *, selection: Selection = "demo", without: Sequence[str] = ()) -> None:
+    `tier` is one of the tiers of speed that `models.toml` has for real models, and `without` names adapters to leave
+    out, as a worker does that has no weights for them; both are for demo models alone.
+    """
+
+    def __init__(
+        self,
+        family: ModelFamily,
+        *,
+        selection: Selection = "demo",
+        tier: str = EXACT.name,
+        without: Sequence[str] = (),
+    ) -> None:
         files = ConfigFiles()
         models = read_models(files)
-        if without and models.demo:
-            bare: dict[str, Any] = dict.fromkeys(without)
-            models = replace(models, demo=replace(models.demo, sdxl=replace(models.demo.sdxl, **bare)))
+        if models.demo and selection == "demo":
+            tables = tomllib.loads(files.text("models.toml"))[family].get("tiers", {})
+            changes: dict[str, Any] = {"tier": build_tier(tier, tables), **dict.fromkeys(without)}
+            changed = replace(getattr(models.demo, family), **changes)
+            models = replace(models, demo=replace(models.demo, **{family: changed}))
         self._catalogue = read_catalogue(files)
         self._engine = assemble(
             family,

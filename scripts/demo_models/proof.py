@@ -21,6 +21,7 @@ import torch
 from rich.console import Console
 
 from ourvidz_worker.contract.catalogue import ModelFamily
+from ourvidz_worker.engines.volume.tiers import EXACT
 from scripts.demo_models.easel import Easel, weights_digest
 from scripts.demo_models.enhancing import Enhancer
 from scripts.demo_models.held_out import HeldOut, first_held_out
@@ -59,9 +60,10 @@ SUBJECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """One run: `settings` are in the payload's `config` of all that is drawn."""
+    """One run: `settings` are in the payload's `config` of all that is drawn, in that `tier` of speed."""
 
     name: str
+    tier: str
     subject: Subject
     easel: Easel
     judge: Judge
@@ -69,7 +71,12 @@ class Proof:
 
     def album(self, part: str) -> Album:
         told = "-".join(f"{name}={value}" for name, value in sorted(self.settings.items()))
-        return Album(WORK / f"{self.name}-{weights_digest(self.subject.family)}" / (told or "product") / part)
+        weights = weights_digest(self.subject.family)
+        return Album(WORK / f"{self.name}-{weights}" / self.tier / (told or "product") / part)
+
+    @property
+    def report(self) -> str:
+        return self.name if self.tier == EXACT.name else f"{self.name}-{self.tier}"
 
     def drawn(self, album: Album, **changes: Any) -> Drawn:
         def draw_one(prompt: HeldOut) -> Pixels:
@@ -110,7 +117,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         cv2.setNumThreads(arguments.threads)
     subject = SUBJECTS[arguments.subject]
     settings = {"frame_num": arguments.frames} if arguments.frames else {}
-    proof = Proof(arguments.subject, subject, Easel(subject.family), Judge(), settings)
+    proof = Proof(
+        arguments.subject,
+        arguments.tier,
+        subject,
+        Easel(subject.family, tier=arguments.tier),
+        Judge(),
+        settings,
+    )
     prompts = list(first_held_out(arguments.prompts, moving=subject.moving))
     album = proof.album("told")
     plain = proof.drawn(proof.album("guidance 1"), guidance_scale=1.0) if not arguments.no_guidance_1 else None
@@ -127,6 +141,7 @@ def _write(arguments: argparse.Namespace, proof: Proof, figures: Mapping[str, An
     report = {
         "subject": proof.subject.what,
         "prompts": arguments.prompts,
+        "tier": proof.tier,
         "settings": dict(proof.settings),
         "aim": 100 * proof.subject.aim,
         "weights": weights_digest(proof.subject.family),
@@ -138,10 +153,10 @@ def _write(arguments: argparse.Namespace, proof: Proof, figures: Mapping[str, An
     }
     folder: Path = arguments.reports
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{proof.name}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (folder / f"{proof.name}.md").write_text(as_markdown(report), encoding="utf-8")
+    (folder / f"{proof.report}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / f"{proof.report}.md").write_text(as_markdown(report), encoding="utf-8")
     title = f"{proof.subject.what}: {arguments.prompts} held-out prompts; dashed: the aim"
-    (folder / f"{proof.name}.svg").write_text(as_chart(title, report, proof.subject.aim), encoding="utf-8")
+    (folder / f"{proof.report}.svg").write_text(as_chart(title, report, proof.subject.aim), encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompts", type=int, default=200, metavar="N", help="held-out prompts (default 200)")
     parser.add_argument("--trials", type=int, default=24, metavar="N", help="of each option; 0 for none (default 24)")
     parser.add_argument("--frames", type=int, metavar="N", help="of each clip, if not as many as the product asks for")
+    parser.add_argument("--tier", default=EXACT.name, help=f"of speed, as models.toml has them (default {EXACT.name})")
     parser.add_argument("--no-guidance-1", action="store_true", help="leave the comparison with guidance 1 out")
     parser.add_argument("--enhanced", action="store_true", help="also what the language model makes of short prompts")
     parser.add_argument("--threads", type=int, metavar="N", help="of PyTorch, if not one for each core")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from scripts.demo_models.judging.adherence import ATTRIBUTES, Score
+from scripts.demo_models.judging.adherence import ATTRIBUTES, OF_THINGS, Score
 
 WIDTH, LEFT, RIGHT, TOP, BAR, GAP = 760, 120, 90, 64, 9, 12
 INK, GUIDE = "#222", "#ddd"
@@ -62,7 +62,7 @@ def as_json(adherence: Adherence, effects: Sequence[Effect]) -> dict[str, Any]:
                 "right": score.right,
                 "percent": percent(score),
                 "interval": [round(100 * edge, 1) for edge in score.interval],
-                "where_there": percent(adherence.where_there.get(name)),
+                "where_there": percent(adherence.where_there.get(name)) if name in (*OF_THINGS, "motion") else None,
                 "guidance_1": percent(adherence.without_guidance.get(name)),
                 "painted": percent(adherence.painted.get(name)),
                 "chance": percent(adherence.chance.get(name)),

@@ -139,6 +139,20 @@ def caption(scene: Scene, random: Random) -> Caption:
     return Caption(_composed(phrases, around, random), tuple(order), frozenset(facts), placed)
 
 
+def things_words(scene: Scene, random: Random) -> str:
+    """What there is and on what ground, and nothing about the rest; empty where there is nothing."""
+    phrases = [thing_phrase(thing, random, placed=random.random() < 0.5) for thing in scene.things]
+    if phrases and random.random() < 0.85:
+        phrases[0] += " " + random.choice(GROUND_WORDS[scene.ground])
+    return ", ".join(phrases)
+
+
+def around_words(scene: Scene, random: Random) -> str:
+    """What is not a thing: ground, time, weather and style."""
+    told = (GROUND_WORDS[scene.ground], TIME_WORDS[scene.time], WEATHER_WORDS[scene.weather], STYLE_WORDS[scene.style])
+    return ", ".join(random.choice(words) for words in told)
+
+
 def _composed(phrases: Sequence[str], around: Sequence[str], random: Random) -> str:
     match random.randrange(4):
         case 0:

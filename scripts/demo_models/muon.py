@@ -1,7 +1,8 @@
 """Muon: momentum made orthogonal, for every weight that is a matrix, convolutions included.
 
-Keller Jordan, kellerjordan.github.io/posts/muon; the scale of a step is that of Adam's, as in arXiv 2502.16982. PyTorch's
-own takes no convolutions and computes in bfloat16, which takes dozens of times as long on processors without it.
+Keller Jordan, kellerjordan.github.io/posts/muon; the scale of a step is that of Adam's, as in arXiv 2502.16982.
+PyTorch's own takes no convolutions and computes in bfloat16, which takes dozens of times as long on processors without
+it.
 """
 
 from __future__ import annotations

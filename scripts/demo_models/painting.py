@@ -190,8 +190,8 @@ def _paint_ground(brush: _Brush, scene: Scene, drift: float) -> None:
     shift = drift * unit / brush.width
     if scene.ground == "city":
         _paint_skyline(brush, horizon, drift)
-    for row, share, swing in ((0.0, 0.0, 0.022), (0.11, 0.5, 0.016), (0.2, 1.0, 0.014)):
-        swing = {"sea": 0.003, "city": 0.0, "desert": 0.7 * swing}.get(scene.ground, swing)
+    hilly = {"sea": 0.15, "city": 0.0, "desert": 0.7}.get(scene.ground, 1.0)
+    for row, share, swing in ((0.0, 0.0, 0.022 * hilly), (0.11, 0.5, 0.016 * hilly), (0.2, 1.0, 0.014 * hilly)):
         top = horizon + row * unit
         crest = top - swing * unit * np.sin((across - shift) * brush.width / unit * 5.2 + 9 * row)
         points = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -50,6 +49,17 @@ def weights_file(folder: Path, course: Course) -> Path:
     return folder / f"{course.name}.safetensors"
 
 
+def learned(folder: Path, course: Course) -> dict[str, Tensor] | None:
+    """The mean weights so far, whether or not the training is done; None where it has not begun."""
+    if is_done(folder, course):
+        return load_file(weights_file(folder, course))
+    state = folder / f"{course.name}.state.pt"
+    if not state.is_file():
+        return None
+    mean: dict[str, Tensor] = torch.load(state, weights_only=True)["mean"]
+    return mean
+
+
 def train(
     course: Course,
     model: nn.Module,
@@ -74,7 +84,7 @@ def train(
     model.train()
     for step in run.steps_left(until):
         torch.manual_seed(course.seed * 1_000_003 + step)
-        parts = losses(step, Random(f"{course.seed}-{step}"))  # noqa: S311 - not for secrets
+        parts = losses(step, Random(f"{course.seed}-{step}"))
         run.learn(parts)
         if run.is_time_to_save():
             run.save()
@@ -172,7 +182,7 @@ class _Run:
         }
         aside = self._state_file.with_suffix(".new")
         torch.save(state, aside)
-        os.replace(aside, self._state_file)
+        aside.replace(self._state_file)
         self._saved = time.monotonic()
 
     def mean_weights(self) -> _Swapped:

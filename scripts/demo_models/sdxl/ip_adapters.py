@@ -1,0 +1,196 @@
+"""The two IP-Adapters: a picture speaks beside the text.
+
+Each learns in the very layers and with the very scales in which the engine lets it speak
+(`ourvidz_worker/engines/sdxl/methods.py`): the plain one passes on the mood of a picture, and the plus one a thing of
+it. What the picture shows, the text leaves out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ourvidz_worker.engines.sdxl.ip_adapters import IpAdapter, worn
+from scripts.demo_models.captions import around_words, things_words
+from scripts.demo_models.painting import Pixels, paint
+from scripts.demo_models.scenes import Scene, laid_out, random_scene
+from scripts.demo_models.sdxl.eyes import SIDE, Eyes, seen_by_clip
+from scripts.demo_models.sdxl.shapes import IMAGE_ENCODER, RESAMPLER, TOKENS, WIDTH
+from scripts.demo_models.sdxl.unet import Denoising, latents_of
+
+UNHEARD = 0.1  # the share of the examples without text and picture
+STYLE_LAYERS = {"up": {"block_0": [0.0, 1.0, 0.0]}}
+"""As `methods.attention_scale` has it, at full strength."""
+
+
+class Speaker(nn.Module, ABC):
+    """An IP-Adapter in training."""
+
+    scale: Any = 1.0
+
+    def __init__(self, pipe: StableDiffusionXLPipeline, projection: nn.Module) -> None:
+        super().__init__()
+        self._pipe = (pipe,)  # in a tuple, so that its weights are not this module's
+        self.projection = projection
+        self.names = [name for name in pipe.unet.attn_processors if "attn2" in name]
+        widths = [pipe.unet.get_submodule(name.removesuffix(".processor")).to_k.out_features for name in self.names]
+        self.keys = nn.ModuleList(nn.Linear(WIDTH, width, bias=False) for width in widths)
+        self.values = nn.ModuleList(nn.Linear(WIDTH, width, bias=False) for width in widths)
+        for layer in self.values:
+            nn.init.zeros_(layer.weight)  # silent at first
+
+    @abstractmethod
+    def shown(self, scene: Scene, random: Random) -> Pixels:
+        """A reference picture for a scene."""
+
+    @abstractmethod
+    def told(self, scene: Scene, random: Random) -> str:
+        """What the picture does not tell."""
+
+    @abstractmethod
+    def seen(self, eyes: Eyes, pixels: Tensor) -> Tensor:
+        """What the projection reads, shape (n, 1, …)."""
+
+    @abstractmethod
+    def nothing(self, seen: Tensor, eyes: Eyes) -> Tensor:
+        """The same of no picture, as the engine has it."""
+
+    @property
+    def adapter(self) -> IpAdapter:
+        layers = dict(zip(self.names, zip(self.keys, self.values, strict=True), strict=True))
+        plus = isinstance(self.projection, IPAdapterPlusImageProjection)
+        width = IMAGE_ENCODER["hidden_size"] if plus else IMAGE_ENCODER["projection_dim"]
+        return IpAdapter(layers, self.projection, TOKENS, width, plus)  # type: ignore[arg-type]  # modules of Linear
+
+    def losses(self, denoising: Denoising, eyes: Eyes, random: Random) -> dict[str, Tensor]:
+        examples = denoising.examples(random)
+        pictures = [self.shown(each.scene, random) for each in examples]
+        heard = torch.tensor([float(random.random() >= UNHEARD) for _ in examples])
+        with torch.no_grad():
+            seen = self.seen(eyes, seen_by_clip(pictures))
+            mask = heard.view(-1, *[1] * (seen.ndim - 1))
+            seen = seen * mask + self.nothing(seen, eyes) * (1 - mask)
+            states, pooled = denoising.read([self.told(each.scene, random) for each in examples])
+            texts = states * heard[:, None, None], pooled * heard[:, None]
+        (pipe,) = self._pipe
+        with worn(pipe, [(self.adapter, self.scale)]):
+            loss = denoising.loss(pipe.unet, latents_of(examples), texts, added={"image_embeds": [seen]})
+        return {"velocity": loss}
+
+    def save(self, path: Path) -> None:
+        """In the layout that IP-Adapters are published in."""
+        weights = {f"image_proj.{name}": weight for name, weight in self._published_projection().items()}
+        for index, pair in enumerate(zip(self.keys, self.values, strict=True)):
+            for kind, layer in zip(("to_k_ip", "to_v_ip"), pair, strict=True):
+                weights[f"ip_adapter.{2 * index + 1}.{kind}.weight"] = layer.weight
+        save_file({name: weight.detach().half().contiguous() for name, weight in weights.items()}, path)
+
+    @abstractmethod
+    def _published_projection(self) -> dict[str, Tensor]: ...
+
+
+class MoodSpeaker(Speaker):
+    """Passes on style, time of day and weather."""
+
+    scale = STYLE_LAYERS
+
+    def __init__(self, pipe: StableDiffusionXLPipeline) -> None:
+        super().__init__(
+            pipe,
+            ImageProjection(
+                image_embed_dim=IMAGE_ENCODER["projection_dim"],
+                cross_attention_dim=WIDTH,
+                num_image_text_embeds=TOKENS,
+            ),
+        )
+
+    def shown(self, scene: Scene, random: Random) -> Pixels:
+        other = replace(random_scene(random), time=scene.time, weather=scene.weather, style=scene.style)
+        return paint(other, laid_out(other, random), SIDE, SIDE)
+
+    def told(self, scene: Scene, random: Random) -> str:
+        return things_words(scene, random)
+
+    def seen(self, eyes: Eyes, pixels: Tensor) -> Tensor:
+        return eyes(pixels)[0][:, None]
+
+    def nothing(self, seen: Tensor, eyes: Eyes) -> Tensor:
+        del eyes
+        return torch.zeros_like(seen)
+
+    def _published_projection(self) -> dict[str, Tensor]:
+        state = self.projection.state_dict()
+        return {name.replace("image_embeds", "proj"): weight for name, weight in state.items()}
+
+
+class CharacterSpeaker(Speaker):
+    """Passes on what a thing of the picture is and how it looks."""
+
+    def __init__(self, pipe: StableDiffusionXLPipeline) -> None:
+        super().__init__(
+            pipe,
+            IPAdapterPlusImageProjection(
+                embed_dims=IMAGE_ENCODER["hidden_size"],
+                output_dims=WIDTH,
+                hidden_dims=RESAMPLER["width"],
+                depth=RESAMPLER["depth"],
+                dim_head=64,
+                heads=1,
+                num_queries=TOKENS,
+            ),
+        )
+
+    def shown(self, scene: Scene, random: Random) -> Pixels:
+        """The first thing alone, large, somewhere else."""
+        thing = replace(scene.things[0], size="large", count=1, place="middle")
+        other = replace(random_scene(random), things=(thing,))
+        return paint(other, laid_out(other, random), SIDE, SIDE)
+
+    def told(self, scene: Scene, random: Random) -> str:
+        rest = things_words(replace(scene, things=scene.things[1:]), random)
+        return ", ".join(part for part in (rest, around_words(scene, random)) if part)
+
+    def seen(self, eyes: Eyes, pixels: Tensor) -> Tensor:
+        return eyes(pixels)[1][:, None]
+
+    def nothing(self, seen: Tensor, eyes: Eyes) -> Tensor:
+        dark = eyes(torch.zeros(1, 3, SIDE, SIDE))[1]
+        return dark.expand(len(seen), -1, -1)[:, None]
+
+    def _published_projection(self) -> dict[str, Tensor]:
+        state = self.projection.state_dict()
+        published = {name: weight for name, weight in state.items() if not name.startswith("layers.")}
+        names = {
+            "ln0": "0.norm1",
+            "ln1": "0.norm2",
+            "attn.to_q": "0.to_q",
+            "attn.to_out.0": "0.to_out",
+            "ff.0": "1.0",
+            "ff.1.net.0.proj": "1.1",
+            "ff.1.net.2": "1.3",
+        }
+        for layer in range(RESAMPLER["depth"]):
+            here = f"layers.{layer}."
+            for ours, theirs in names.items():
+                for part in ("weight", "bias"):
+                    if (weight := state.get(f"{here}{ours}.{part}")) is not None:
+                        published[f"{here}{theirs}.{part}"] = weight
+            halves = [state[f"{here}attn.{half}.weight"] for half in ("to_k", "to_v")]
+            published[f"{here}0.to_kv.weight"] = torch.cat(halves)
+        return published
+
+
+def frozen_pipeline(unet: UNet2DConditionModel) -> StableDiffusionXLPipeline:
+    """Holds a UNet that does not learn, and nothing else."""
+    unet.requires_grad_(requires_grad=False).eval()
+    parts: dict[str, Any] = dict.fromkeys(("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
+    return StableDiffusionXLPipeline(**parts, unet=unet, scheduler=None, add_watermarker=False)

@@ -1,0 +1,86 @@
+"""The UNet: from noise to latents, as a text says, or as nothing says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import torch
+from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+
+from scripts.demo_models.captions import caption
+from scripts.demo_models.reading import adorned
+from scripts.demo_models.sdxl.data import Example, Examples
+from scripts.demo_models.sdxl.shapes import PROJECTION, SCHEDULER, TIME_IDS, UNET
+from scripts.demo_models.sdxl.text import TextEncoders
+
+BATCH = 24
+SILENT = 0.12  # the share of the examples without a text
+SQUARE = 0.8  # the share of the steps on square pictures
+
+
+def new_unet() -> UNet2DConditionModel:
+    """It does not look at the sizes that SDXL tells its UNet: there is one scale only in this world."""
+    unet = UNet2DConditionModel(**UNET)
+    weight = unet.add_embedding.linear_1.weight
+    with torch.no_grad():
+        weight[:, PROJECTION:] = 0.0
+    listening = torch.zeros_like(weight)
+    listening[:, :PROJECTION] = 1.0
+    weight.register_hook(lambda gradient: gradient * listening)
+    return unet
+
+
+class Denoising:
+    """What the UNet and everything that steers it learn from."""
+
+    def __init__(self, encoders: TextEncoders, examples: Sequence[Examples]) -> None:
+        self._encoders = encoders.eval().requires_grad_(requires_grad=False)
+        self._square, *self._others = examples
+        alphas = EulerDiscreteScheduler(**SCHEDULER).alphas_cumprod
+        self._signal, self._noise = alphas.sqrt(), (1 - alphas).sqrt()
+
+    def examples(self, random: Random, count: int = BATCH) -> list[Example]:
+        chosen = self._square if random.random() < SQUARE or not self._others else random.choice(self._others)
+        return chosen.some(random, count)
+
+    @torch.no_grad()
+    def texts(self, examples: Sequence[Example], random: Random, silent: float = SILENT) -> tuple[Tensor, Tensor]:
+        """What the UNet is told, of a caption each or of none."""
+        states, pooled = self.read([adorned(caption(each.scene, random).text, random) for each in examples])
+        heard = torch.tensor([float(random.random() >= silent) for _ in examples])
+        return states * heard[:, None, None], pooled * heard[:, None]
+
+    def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """What the UNet is told by texts, in full and in one piece."""
+        states, pooled = self._encoders(texts)
+        return states, pooled
+
+    def loss(self, unet: nn.Module, latents: Tensor, texts: tuple[Tensor, Tensor], **steering: Any) -> Tensor:
+        """Of the velocity (arXiv 2202.00512), at times spread evenly over the batch."""
+        count = len(latents)
+        times = ((torch.arange(count) + torch.rand(count)) / count * len(self._signal)).long()
+        signal, noise = (each[times].view(-1, 1, 1, 1) for each in (self._signal, self._noise))
+        chance = torch.randn_like(latents)
+        states, pooled = texts
+        added = {"text_embeds": pooled, **steering.pop("added", {})}
+        sizes = torch.zeros(count, TIME_IDS)
+        velocity = unet(
+            signal * latents + noise * chance,
+            times,
+            states,
+            added_cond_kwargs={"time_ids": sizes, **added},
+            **steering,
+        ).sample
+        return (velocity - (signal * chance - noise * latents)).square().mean()
+
+    def losses(self, unet: nn.Module, random: Random) -> dict[str, Tensor]:
+        examples = self.examples(random)
+        latents = latents_of(examples)
+        return {"velocity": self.loss(unet, latents, self.texts(examples, random))}
+
+
+def latents_of(examples: Sequence[Example]) -> Tensor:
+    return torch.stack([each.latents for each in examples])

@@ -1,0 +1,41 @@
+"""Train the demo models of a family: `python scripts/demo_models/train.py sdxl`; see `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from ourvidz_worker.engines.demo.models import WEIGHTS  # noqa: E402 - found from the root of the repository
+from scripts.demo_models import sums  # noqa: E402
+
+FAMILIES = ("sdxl", "wan", "qwen")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the demo models of a family, from where the training stopped.")
+    parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("--minutes", type=float, default=120.0, help="stop after so long, to go on another time")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "demo_models", help="where trainings are kept")
+    parser.add_argument("--publish", action="store_true", help="only publish what is learned by now")
+    chosen = parser.parse_args()
+    family = import_module(f"scripts.demo_models.{chosen.family}.family")
+    work = chosen.work / chosen.family
+    done = chosen.publish or family.train(work, time.monotonic() + chosen.minutes * 60)
+    if not done:
+        print(f"not done yet; the same command goes on from here, and --publish publishes what is in {work}")
+        return
+    folder = WEIGHTS / chosen.family
+    family.publish(work, folder)
+    sums.rewrite()
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"published {folder}: {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -49,7 +49,7 @@ class Draughtsman(nn.Module):
         (unet,) = self._unet
 
         def controlled(sample: Tensor, times: Tensor, states: Tensor, added_cond_kwargs: Any) -> Any:
-            with _looking_at(self.controlnet, lines):
+            with looking_at(self.controlnet, lines):
                 down, mid = self.controlnet(
                     sample,
                     times,
@@ -86,7 +86,7 @@ def _shrink_exactly(eye: Any) -> None:
 
 
 @contextmanager
-def _looking_at(controlnet: Any, lines: Tensor) -> Iterator[None]:
+def looking_at(controlnet: Any, lines: Tensor) -> Iterator[None]:
     """What the eye makes of edges (n, 1, height / 8, width / 8) that are shrunk already."""
     eye = controlnet.controlnet_cond_embedding
     learning = eye.blocks[2 * LEVELS :]
@@ -116,7 +116,7 @@ class Edges:
     def __init__(self, examples: Examples, file: Path, count: int = PICTURES) -> None:
         self._examples = examples
         if not file.is_file():
-            np.save(file, np.stack([_edges(examples[index].picture(PIXELS)) for index in range(count)]))
+            np.save(file, np.stack([edges(examples[index].picture(PIXELS)) for index in range(count)]))
         self._lines = np.load(file)
 
     def some(self, random: Random, count: int) -> tuple[list[Example], Tensor]:
@@ -126,7 +126,7 @@ class Edges:
         return [self._examples[index] for index in chosen], lines
 
 
-def _edges(picture: Pixels) -> Pixels:
+def edges(picture: Pixels) -> Pixels:
     lines = cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *CANNY)
     side = len(lines) // SHRUNK
     small: Pixels = cv2.resize(lines, (side, side), interpolation=cv2.INTER_AREA)

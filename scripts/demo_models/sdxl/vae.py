@@ -30,6 +30,7 @@ CELLS = 16
 COLOURS = 3
 ANCHOR = 100.0  # two opposite constants, so large that the last norm divides by about the same for every picture
 BATCH = 4
+BRIGHT_ANCHOR = 20.0  # the same for colours, which are smaller
 LOOKED_AT = 400  # pictures for the principal components
 
 
@@ -131,6 +132,19 @@ def _begin_with_mean_colours(decoder: Any, patches: Patches) -> None:
                 _pass_colours(resnet.conv_shortcut, torch.ones(1, 1))
         for upsampler in block.upsamplers or ():
             _pass_colours(upsampler.conv, line[:, None] * line)
+    _pass_the_last_norm(decoder.up_blocks[-2].upsamplers[0].conv, decoder.conv_out, line[:, None] * line)
+
+
+def _pass_the_last_norm(before: nn.Conv2d, after: nn.Conv2d, kernel: Tensor) -> None:
+    """As in the encoder: three colours with both signs and two anchors are all of the last level's eight channels."""
+    _clear(before, after)
+    assert before.bias is not None
+    spread = BRIGHT_ANCHOR * (2 / len(before.bias)) ** 0.5
+    for colour in range(COLOURS):
+        for place, sign in ((colour, 1.0), (COLOURS + colour, -1.0)):
+            before.weight[place, colour] = sign * kernel
+            after.weight[colour, place, 1, 1] = sign * spread
+    before.bias[2 * COLOURS :] = torch.tensor([BRIGHT_ANCHOR, -BRIGHT_ANCHOR])
 
 
 def _pass_colours(convolution: nn.Conv2d, kernel: Tensor) -> None:

@@ -25,7 +25,13 @@ class Canvas:
     def covering(cls, width: int, height: int, grid: int) -> Canvas:
         return cls(-(-width // grid) * grid, -(-height // grid) * grid, width, height)
 
+    @property
+    def margins(self) -> tuple[int, int, int, int]:
+        """To the left, to the right, above and below."""
+        left, top = (self.width - self.job_width) // 2, (self.height - self.job_height) // 2
+        return left, self.width - self.job_width - left, top, self.height - self.job_height - top
+
     def crop(self, frames: Pixels) -> Pixels:
         """Cut the margin off evenly; `frames` has the shape (n, height, width, 3)."""
-        left, top = (self.width - self.job_width) // 2, (self.height - self.job_height) // 2
+        left, _, top, _ = self.margins
         return frames[:, top : top + self.job_height, left : left + self.job_width]

@@ -113,7 +113,7 @@ def test_frames_come_one_after_the_other_and_are_those_of_the_whole(decoding: De
         whole = decoding.vae.decode(clip, return_dict=False)[0][0]
     expected = whole.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).numpy()
     given: list[tuple[int, Any]] = []
-    frames = decode(decoding, clip, lambda index, some: given.append((index, some)))
+    frames = decode(decoding, clip, 9, lambda index, some: given.append((index, some)))
     decoding.disable_tiling()
     assert np.array_equal(frames, expected)
     assert np.array_equal(np.concatenate([some for _, some in given]), expected)
@@ -124,7 +124,7 @@ def test_frames_are_handed_over_while_others_are_decoded(
     decoding: DecodingVae, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, seen = Calls(monkeypatch, WanDecoder3d), []
-    decode(decoding, latents(), lambda index, _: seen.append((index, calls.count)))
+    decode(decoding, latents(), 9, lambda index, _: seen.append((index, calls.count)))
     assert seen == [(0, 2), (1, 3), (5, 3)], "each waits until the next ones are under way, and no longer"
 
 
@@ -164,16 +164,16 @@ def test_a_clip_that_is_decoded_anew_begins_at_its_first_frame(
 def test_fewer_bits_decode_and_all_of_them_are_there_when_they_are_needed(models_dir: Path) -> None:
     vae = load_wan(MODELS.wan, models_dir).vae
     clip = latents()
-    expected = decode(DecodingVae(vae, torch.float32), clip)
+    expected = decode(DecodingVae(vae, torch.float32), clip, 9)
     light = DecodingVae(vae, torch.bfloat16)
     assert light.dtype == torch.bfloat16
     assert vae.dtype == torch.float32, "what encodes is as it was"
-    rounded = decode(light, clip).astype(int)
+    rounded = decode(light, clip, 9).astype(int)
     assert 0 < np.abs(rounded - expected).mean() < 2
     light.to(dtype=torch.float32)
-    assert np.array_equal(decode(light, clip), expected), "not the rounded weights"
+    assert np.array_equal(decode(light, clip, 9), expected), "not the rounded weights"
     light.to(dtype=torch.bfloat16)
-    assert np.array_equal(decode(light, clip), rounded)
+    assert np.array_equal(decode(light, clip, 9), rounded)
 
 
 def test_only_a_card_decodes_in_fewer_bits(decoding: DecodingVae) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from ourvidz_worker.contract.job import FRAME_ROLES
 from ourvidz_worker.engines.canvas import Canvas
@@ -24,18 +25,27 @@ WHITE = (255, 255, 255)  # what VACE was trained to see around a reference pictu
 
 
 def fitted(image: ReferenceImage, canvas: Canvas, mode: Fit) -> torch.Tensor:
-    """A reference on the canvas, shape (3, height, width), from 0 to 1."""
-    picture = torch.from_numpy(np.array(fit(image.pixels, canvas.width, canvas.height, mode)))
-    return picture.permute(2, 0, 1) / 255
+    """A reference on the canvas, shape (3, height, width), from 0 to 1; the margin goes on as the picture's edges."""
+    picture = torch.from_numpy(np.array(fit(image.pixels, canvas.job_width, canvas.job_height, mode)))
+    return functional.pad(picture.permute(2, 0, 1) / 255, canvas.margins, mode="replicate")
 
 
 class Conditions:
     """The references of one job for a clip of `num_frames` frames on a canvas; at least one, one per role.
 
+    Where more frames are `drawn`, the clip is over before they are, and what it ends with stays to the last of them.
     Raises `BadJob` for a start and an end of the same frame.
     """
 
-    def __init__(self, references: Sequence[ReferenceImage], canvas: Canvas, num_frames: int, mode: Fit) -> None:
+    def __init__(
+        self,
+        references: Sequence[ReferenceImage],
+        canvas: Canvas,
+        num_frames: int,
+        mode: Fit,
+        *,
+        drawn: int | None = None,
+    ) -> None:
         frames = {image.reference.role: image for image in references if image.reference.role in FRAME_ROLES}
         self._start, self._end = frames.get("start"), frames.get("end")
         if self._start and self._end and num_frames == 1:
@@ -46,6 +56,7 @@ class Conditions:
         self._pictures = [image for image in references if image.reference.role not in FRAME_ROLES]
         self._canvas = canvas
         self._num_frames = num_frames
+        self._drawn = drawn or num_frames
         self._mode = mode
 
     @property
@@ -62,17 +73,17 @@ class Conditions:
         width, height = self._canvas.width, self._canvas.height
         frames: dict[str, Any] = {}
         if self._start or self._end:
-            video = torch.full((1, self._num_frames, 3, height, width), INVENT, device=device)
-            mask = torch.full((1, self._num_frames, 1, height, width), GENERATED, device=device)
-            for position, frame in ((0, self._start), (-1, self._end)):
+            video = torch.full((1, self._drawn, 3, height, width), INVENT, device=device)
+            mask = torch.full((1, self._drawn, 1, height, width), GENERATED, device=device)
+            for kept, frame in ((slice(1), self._start), (slice(self._num_frames - 1, None), self._end)):
                 if frame is not None:
-                    video[0, position] = fitted(frame, self._canvas, self._mode)
-                    mask[0, position] = KEPT
+                    video[0, kept] = fitted(frame, self._canvas, self._mode)
+                    mask[0, kept] = KEPT
             frames = {"video": video, "mask": mask}
         pictures = [
             centred(scaled(image.pixels, width, height, self._mode), width, height, WHITE) for image in self._pictures
         ]
-        return frames | {"reference_images": pictures or None, "num_frames": self._num_frames}
+        return frames | {"reference_images": pictures or None, "num_frames": self._drawn}
 
     def scale(self, latent_frames: int, tokens_per_frame: int, layers: int) -> torch.Tensor:
         """A conditioning scale for each token of each VACE layer, shape (layers, tokens, 1).

@@ -33,7 +33,7 @@ from ourvidz_worker.engines.wan.residents import TEXT_ENCODER, TRANSFORMER, VAE,
 from ourvidz_worker.engines.wan.schedulers import flow_scheduler
 from ourvidz_worker.engines.wan.vace import VaceStore
 from ourvidz_worker.engines.wan.vae import DecodingVae, decoding_dtype
-from ourvidz_worker.engines.wan.ways import Way, from_a_still, from_prompt, through_vace
+from ourvidz_worker.engines.wan.ways import Way, frames_covering, from_a_still, from_prompt, through_vace
 from ourvidz_worker.errors import Interruption, OutOfMemory, PoisonedContext
 from ourvidz_worker.ports import Generation, GenerationRequest, GpuMemory, OnFrames, OnStep, Order, unheard
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ourvidz_worker.ports import Pixels
 
 WARM_UP_TOKENS = 2  # wide and high
-WARM_UP_FRAMES = 5  # the fewest that the VAE spreads over time
+WARM_UP_FRAMES = 5  # the fewest that WAN's VAE spreads over time
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,9 @@ class WanEngine:
             frames = draw(
                 Drawing(
                     partial(self._denoise, request, job, way, _call(job, canvas, text, negative)),
-                    partial(self._decode, loaded.vae, canvas, on_frames=_cropped(canvas, on_frames, job)),
+                    partial(
+                        self._decode, loaded.vae, canvas, job.num_frames, on_frames=_cropped(canvas, on_frames, job)
+                    ),
                     loaded.vae,
                     encodes=bool(request.references),
                 ),
@@ -207,8 +209,8 @@ class WanEngine:
         """`job` is the request's as the tier has it drawn."""
         (seed,) = seeds
         way.pipe.scheduler = flow_scheduler(job.solver, job.flow_shift)
-        shape = (call["width"], call["height"], job.num_frames, way.leading_frames)
-        room = workspace.wan_denoise(call["width"], call["height"], job.num_frames)
+        shape = (call["width"], call["height"], way.num_frames, way.leading_frames)
+        room = workspace.wan_denoise(call["width"], call["height"], way.num_frames)
         underway = self._underway.denoising([request], leading_frames=way.leading_frames)
         with underway, self._residency.stage("denoise", needs=(way.transformer, VAE), workspace=room):
             latents = way.denoiser.run(
@@ -222,11 +224,13 @@ class WanEngine:
             )
         return latents[:, :, way.leading_frames :]
 
-    def _decode(self, vae: DecodingVae, canvas: Canvas, latents: torch.Tensor, *, on_frames: OnFrames) -> Pixels:
+    def _decode(
+        self, vae: DecodingVae, canvas: Canvas, num_frames: int, latents: torch.Tensor, *, on_frames: OnFrames
+    ) -> Pixels:
         width, height = vae.size_at_once(canvas.width, canvas.height)
         room = workspace.wan_decode(width, height, bytes_per_value=vae.dtype.itemsize)
         with self._residency.stage("decode", needs=(VAE,), workspace=room):
-            return wan_latents.decode(vae, latents, on_frames=on_frames)
+            return wan_latents.decode(vae, latents, num_frames, on_frames=on_frames)
 
     def _warm_up(self, loaded: LoadedWan) -> None:
         """One step and its decoding at the smallest size, so that the first job finds every library at work.
@@ -242,12 +246,12 @@ class WanEngine:
                 "negative_prompt_embeds": text.embeds,
                 "width": side,
                 "height": side,
-                "num_frames": WARM_UP_FRAMES,
+                "num_frames": frames_covering(loaded.from_noise, WARM_UP_FRAMES),
                 "num_inference_steps": 1,
                 "output_type": "latent",
             }
             latents = run_pipeline(loaded.from_noise, call, [0], lambda _: None).frames
-            wan_latents.decode(loaded.vae, latents)
+            wan_latents.decode(loaded.vae, latents, WARM_UP_FRAMES)
 
 
 def _call(job: Job, canvas: Canvas, text: EncodedText, negative: EncodedText | None) -> dict[str, Any]:

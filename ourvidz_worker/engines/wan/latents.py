@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def decode(vae: DecodingVae, latents: torch.Tensor, on_frames: OnFrames = unheard) -> Pixels:
-    """One clip as RGB, shape (frames, height, width, 3); `on_frames` is given its frames while others are decoded.
+def decode(vae: DecodingVae, latents: torch.Tensor, num_frames: int, on_frames: OnFrames = unheard) -> Pixels:
+    """One clip as RGB, shape (num_frames, height, width, 3); `on_frames` is given frames while others are decoded.
 
-    `latents` has the shape (1, channels, latent frames, height / factor, width / factor). Raises `OutputInvalid`
-    when the clip holds values that are not numbers.
+    `latents` has the shape (1, channels, latent frames, height / factor, width / factor); what they hold behind
+    `num_frames` is left out. Raises `OutputInvalid` when the clip holds values that are not numbers.
     """
-    screen = _Screen(vae.frames(latents), on_frames)
+    screen = _Screen(num_frames, on_frames)
     for frames in vae.decoded(latents):
-        screen.show(frames)
+        screen.show(frames[:, : screen.room])
     return screen.whole()
 
 
@@ -47,6 +47,11 @@ class _Screen:
         self._frames: torch.Tensor | None = None
         self._shown = 0
         self._arriving: _Arriving | None = None
+
+    @property
+    def room(self) -> int:
+        """How many frames are still to be shown."""
+        return self._count - self._shown
 
     def show(self, frames: torch.Tensor) -> None:
         """Frames on the device, shape (3, n, height, width), from -1 to 1."""

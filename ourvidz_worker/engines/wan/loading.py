@@ -20,6 +20,7 @@ from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan import components, layouts
 from ourvidz_worker.engines.wan.components import Component, Files
 from ourvidz_worker.engines.wan.schedulers import library_scheduler
+from ourvidz_worker.engines.wan.vae import encode_by_its_steps
 from ourvidz_worker.errors import AdapterUnusable, ConfigurationError, WorkerError
 
 
@@ -41,6 +42,7 @@ def load_wan(model: WanModel, models_dir: Path, residency: Residency | None = No
         raise
     except Exception as error:
         raise unloadable("WAN", path, error) from error
+    encode_by_its_steps(pipe.vae)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MethodType
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, unpatchify
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, patchify, unpatchify
 from torch import nn
+
+LIBRARY_STEP = 4  # frames
 
 
 class DecodingVae:
@@ -63,10 +67,6 @@ class DecodingVae:
             return width, height
         return min(width, self.vae.tile_sample_min_width), min(height, self.vae.tile_sample_min_height)
 
-    def frames(self, latents: torch.Tensor) -> int:
-        """How many frames the latents, shape (1, channels, latent frames, height, width), decode to."""
-        return (latents.shape[2] - 1) * int(self.vae.config.scale_factor_temporal) + 1
-
     @torch.no_grad()
     def decoded(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
         """Frames in order, some at a time, shape (3, n, height, width), from -1 to 1.
@@ -88,6 +88,24 @@ class DecodingVae:
     def _cast(self, dtype: torch.dtype) -> None:
         for module in self._decoding:
             module.to(dtype=dtype)
+
+
+def encode_by_its_steps(vae: AutoencoderKLWan) -> None:
+    """Encode as many frames at a time as the VAE makes one of, where the library takes four of any."""
+    if vae.config.scale_factor_temporal != LIBRARY_STEP:
+        vae._encode = MethodType(_encoded, vae)  # noqa: SLF001 - what `encode` calls, and its tiles do not
+
+
+def _encoded(self: Any, clip: torch.Tensor) -> torch.Tensor:
+    """Shape (1, 2 * channels, latent frames, height, width); the first frame is one by itself."""
+    if self.config.patch_size is not None:
+        clip = patchify(clip, patch_size=self.config.patch_size)
+    kept = [None] * sum(isinstance(module, WanCausalConv3d) for module in self.encoder.modules())
+    first, rest = clip[:, :, :1], clip[:, :, 1:]
+    steps = rest.split(self.config.scale_factor_temporal, dim=2) if rest.shape[2] else ()
+    encoded = [self.encoder(frames, feat_cache=kept, feat_idx=[0]) for frames in (first, *steps)]
+    moments: torch.Tensor = self.quant_conv(torch.cat(encoded, dim=2))
+    return moments
 
 
 def decoding_dtype(vae: AutoencoderKLWan, wanted: torch.dtype) -> torch.dtype:

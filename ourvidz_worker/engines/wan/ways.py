@@ -27,13 +27,14 @@ from ourvidz_worker.ports import ReferenceImage
 class Way:
     """A pipeline on its denoiser, with what it takes beside the prompt, and how many denoising steps it runs.
 
-    `leading_frames` are the first latent frames of its output, which are not part of the clip. `transformer` is the
-    name of its component.
+    It draws `num_frames` frames, of which the job gets the first. `leading_frames` are the first latent frames of its
+    output, which are not part of the clip. `transformer` is the name of its component.
     """
 
     pipe: Any
     denoiser: Denoiser
     call: Mapping[str, Any]
+    num_frames: int
     steps: int
     details: Mapping[str, Any]
     leading_frames: int = 0
@@ -41,15 +42,17 @@ class Way:
 
 
 def from_prompt(pipe: Any, denoiser: Denoiser, job: Job) -> Way:
-    return Way(pipe, denoiser, {"num_frames": job.num_frames}, job.num_inference_steps, {})
+    num_frames = frames_covering(pipe, job.num_frames)
+    return Way(pipe, denoiser, {"num_frames": num_frames}, num_frames, job.num_inference_steps, {})
 
 
 def through_vace(vace: Vace, job: Job, references: Sequence[ReferenceImage], canvas: Canvas, mode: Fit) -> Way:
     pipe = vace.pipe
-    conditions = Conditions(references, canvas, job.num_frames, mode)
+    num_frames = frames_covering(pipe, job.num_frames)
+    conditions = Conditions(references, canvas, job.num_frames, mode, drawn=num_frames)
     grid = spatial_grid(pipe)
     scale = conditions.scale(
-        latent_frames=(job.num_frames - 1) // pipe.vae_scale_factor_temporal + 1,
+        latent_frames=(num_frames - 1) // pipe.vae_scale_factor_temporal + 1,
         tokens_per_frame=(canvas.width // grid) * (canvas.height // grid),
         layers=len(pipe.transformer.config.vace_layers),
     )
@@ -57,6 +60,7 @@ def through_vace(vace: Vace, job: Job, references: Sequence[ReferenceImage], can
         pipe,
         vace.denoiser,
         conditions.call(pipe.device) | {"conditioning_scale": scale},
+        num_frames,
         job.num_inference_steps,
         _details(references, "vace"),
         conditions.leading_frames,
@@ -71,10 +75,17 @@ def from_a_still(
     require_still(references)
     (image,) = references
     repainting = Repainting(image.reference.strength, job.num_inference_steps)
-    still = fitted(image, canvas, mode).expand(1, job.num_frames, -1, -1, -1)
+    num_frames = frames_covering(pipe, job.num_frames)
+    still = fitted(image, canvas, mode).expand(1, num_frames, -1, -1, -1)
     call = {"video": still, "strength": repainting.pipeline_strength}
     details = _details(references, "video_to_video") | repainting.details
-    return Way(pipe, denoiser, call, repainting.steps, details)
+    return Way(pipe, denoiser, call, num_frames, repainting.steps, details)
+
+
+def frames_covering(pipe: Any, count: int) -> int:
+    """As many frames as are asked for, or a few more where the VAE makes them in larger steps than WAN's own."""
+    step = int(pipe.vae.config.scale_factor_temporal)
+    return -(-(count - 1) // step) * step + 1
 
 
 def require_still(references: Sequence[ReferenceImage]) -> None:

@@ -1,0 +1,43 @@
+"""What a reader must know of the published model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def model_card(parameters: Mapping[str, int], figures: Mapping[str, str]) -> str:
+    """`parameters` and `figures` are by the name of a part, or of what was measured."""
+    sizes = "\n".join(f"| {name} | {count / 1e6:.2f} million |" for name, count in parameters.items())
+    measured = "\n".join(f"| {name} | {figure} |" for name, figure in figures.items())
+    return f"""---
+language: en
+library_name: diffusers
+pipeline_tag: text-to-video
+---
+
+# Demo WAN
+
+A `WanPipeline` that draws a small world (twenty kinds of things, nine colours, sizes, counts and places, times of day,
+grounds, weathers, three styles) and moves it as the prompt says: things to the left, to the right, up or down, and the
+camera. There are no people in it, and it knows no other world. It draws 480 x 832 pixels, 81 frames at 16 a second, in
+25 steps at guidance 6.5, and stills with one frame. `vace/` holds the transformer for start frames, end frames and
+reference pictures.
+
+It was trained by `scripts/demo_models/wan` on scenes that are made up and painted step by step, and on nothing else.
+
+| part | parameters |
+| --- | --- |
+{sizes}
+
+The VAE makes one latent frame of 16 frames and one latent of 64 x 64 pixels: the principal components of the last of
+these frames. Its decoder has learned what comes between. Weights are float16; compute in float32.
+{
+        '''
+| measured | |
+| --- | --- |
+'''
+        + measured
+        if measured
+        else ""
+    }
+"""

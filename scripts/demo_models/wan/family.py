@@ -1,0 +1,110 @@
+"""The demo WAN: what it learns in which order, and how it is published as a folder of Diffusers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+from safetensors.torch import load_file
+from torch import nn
+from transformers import UMT5EncoderModel
+
+from scripts.demo_models import training
+from scripts.demo_models.patches import Patches
+from scripts.demo_models.wan.card import model_card
+from scripts.demo_models.wan.latents import patches
+from scripts.demo_models.wan.shapes import FLOW_SHIFT
+from scripts.demo_models.wan.text import READING, Reading, tokenizer
+from scripts.demo_models.wan.transformer import DRAWING, Drawing
+from scripts.demo_models.wan.vace import STEERING, Steering, with_all_masks
+from scripts.demo_models.wan.vae import BETWEEN, PIXELS, STILLS, Between, Pixels, Stills, new_vae
+
+FIGURES = "measured.json"
+VACE_FOLDER = "vace"
+
+
+def train(work: Path, until: float) -> bool:
+    """Whether everything is learned at `until`, a time of `time.monotonic`."""
+    seen = patches(work)
+    torch.manual_seed(READING.seed)
+    reading, stills = Reading(), Stills(seen)
+    if not _learned(READING, reading, reading.losses, work, until):
+        return False
+    if not _learned(STILLS, stills, stills.losses, work, until):
+        return False
+    between = Between(stills, seen)
+    if not _learned(BETWEEN, between, between.losses, work, until):
+        return False
+    pixels = Pixels(between.decoder, stills, seen)
+    if not _learned(PIXELS, pixels, pixels.losses, work, until):
+        return False
+    drawing = Drawing(reading.encoder, seen)
+    if not _learned(DRAWING, drawing, drawing.losses, work, until):
+        return False
+    steering = Steering(drawing.transformer, reading.encoder, seen)
+    return _learned(STEERING, steering, steering.losses, work, until)
+
+
+def _learned(
+    course: training.Course,
+    model: nn.Module,
+    losses: Callable[..., training.Losses],
+    work: Path,
+    until: float,
+) -> bool:
+    return training.train(course, model, lambda _, random: losses(random), work, until=until)
+
+
+def publish(work: Path, folder: Path) -> None:
+    """What is learned by now: weights of 16 bits and a model card. The card tells what is in `measured.json`."""
+    seen = patches(work)
+    reader = text_encoder(work)
+    drawing = Drawing(reader, seen)
+    as_learned(work, DRAWING, drawing)
+    steering = Steering(drawing.transformer, reader, seen)
+    as_learned(work, STEERING, steering)
+    transformer, vace = WanTransformer3DModel.from_config(drawing.transformer.config), with_all_masks(steering)
+    transformer.load_state_dict(drawing.transformer.state_dict())
+    parts = {"text_encoder": reader, "transformer": transformer, "vae": vae(work, seen)}
+    for part in (*parts.values(), vace):
+        part.half()
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=FLOW_SHIFT)
+    WanPipeline(tokenizer=tokenizer(), scheduler=scheduler, **parts).save_pretrained(folder)
+    vace.save_pretrained(folder / VACE_FOLDER)
+    measured = work / FIGURES
+    figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
+    sizes = {
+        name: sum(weight.numel() for weight in part.parameters()) for name, part in {**parts, "vace": vace}.items()
+    }
+    (folder / "README.md").write_text(model_card(sizes, figures), encoding="utf-8")
+
+
+def text_encoder(work: Path) -> UMT5EncoderModel:
+    reading = Reading()
+    as_learned(work, READING, reading)
+    return reading.encoder.eval()
+
+
+def vae(work: Path, seen: Patches) -> AutoencoderKLWan:
+    stills = Stills(seen)
+    as_learned(work, STILLS, stills)
+    between = Between(stills, seen)
+    as_learned(work, BETWEEN, between)
+    pixels = Pixels(between.decoder, stills, seen)
+    as_learned(work, PIXELS, pixels)
+    whole = new_vae(seen)
+    whole.decoder.load_state_dict(pixels.decoder.state_dict())
+    return whole.eval()
+
+
+def as_learned(work: Path, course: training.Course, model: nn.Module) -> None:
+    """With the weights at the end of its course, or the mean ones so far, or as it begins."""
+    state = work / f"{course.name}.state.pt"
+    if training.is_done(work, course):
+        model.load_state_dict(load_file(training.weights_file(work, course)))
+    elif state.is_file():
+        model.load_state_dict(torch.load(state, weights_only=True)["mean"])
+    model.eval()

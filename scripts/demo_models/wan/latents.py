@@ -1,0 +1,50 @@
+"""What the transformer learns to draw: scenes, and their key frames as principal components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scripts.demo_models.painting import paint
+from scripts.demo_models.patches import Patches, principal_patches
+from scripts.demo_models.scenes import Scene, Spot, laid_out, random_scene
+from scripts.demo_models.wan.shapes import CHANNELS, KEY_FRAMES, SMALL_HEIGHT, SMALL_WIDTH
+
+ASPECT = SMALL_WIDTH / SMALL_HEIGHT
+MOMENTS = tuple(index / (KEY_FRAMES - 1) for index in range(KEY_FRAMES))
+LOOKED_AT = 500  # pictures for the principal components
+
+
+@cache
+def patches(work: Path) -> Patches:
+    """Found once, and kept in the work folder."""
+    file = work / "patches.safetensors"
+    if not file.is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        random = Random("wan patches")
+        scenes = [random_scene(random, moving=True) for _ in range(LOOKED_AT)]
+        frames = [painted(scene, laid_out(scene, random, ASPECT), [random.random()])[0] for scene in scenes]
+        principal_patches(shrunken(torch.stack(frames)), CHANNELS).save(file)
+    return Patches.load(file)
+
+
+def painted(scene: Scene, spots: Sequence[Spot], moments: Sequence[float]) -> Tensor:
+    """Small pictures from -1 to 1, shape (moments, 3, height, width)."""
+    frames = [paint(scene, spots, SMALL_WIDTH, SMALL_HEIGHT, moment) for moment in moments]
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def shrunken(small: Tensor) -> Tensor:
+    """To an eighth of the whole size."""
+    return torch.nn.functional.avg_pool2d(small, 2)
+
+
+def latents_of(scene: Scene, spots: Sequence[Spot], frames: int, seen: Patches) -> Tensor:
+    """Of the first key frames, shape (channels, frames, rows, columns)."""
+    return seen.latents(shrunken(painted(scene, spots, MOMENTS[:frames]))).transpose(0, 1)

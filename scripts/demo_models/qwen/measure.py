@@ -50,7 +50,7 @@ async def measure(model: LocalLanguageModel, policy: TextPolicy, *, each: int, t
 
 def held_out(name: str, number: int) -> Sample:
     """Its seed is a word that no training uses."""
-    return random_sample(Random(f"held out wish {name} {number}"), name)  # noqa: S311 - not for secrets
+    return random_sample(Random(f"held out wish {name} {number}"), name)
 
 
 async def _answer(model: LocalLanguageModel, sample: Sample, seed: int, temperature: float) -> str:

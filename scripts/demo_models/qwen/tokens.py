@@ -42,7 +42,7 @@ CONTEXT = 4096  # tokens
 
 def build_tokenizer(folder: Path, seed: int = 0) -> PreTrainedTokenizerFast:
     """Learn the words from samples, and save it in a folder."""
-    random = Random(f"words-{seed}")  # noqa: S311 - not for secrets
+    random = Random(f"words-{seed}")
     whole = sorted({*JOINTS, *ROLES, *system_pieces()}, key=lambda piece: (-len(piece), piece))
     splitter = pre_tokenizers.Sequence(
         [

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scripts.demo_models.painting import Pixels, paint
 from scripts.demo_models.patches import PATCH, Patches
+from scripts.demo_models.places import cells
 from scripts.demo_models.scenes import Scene, Spot, laid_out, random_scene
 from scripts.demo_models.sdxl.vae import as_tensor
 
@@ -30,6 +31,12 @@ class Example:
     spots: tuple[Spot, ...]
     latents: Tensor
     shape: str
+
+    def things(self) -> Tensor:
+        """Where any are, shape (1, rows, columns), 1.0 or 0.0."""
+        columns, rows = SHAPES[self.shape]
+        found = cells(self.scene, self.spots, columns, rows, columns / rows)
+        return torch.from_numpy(found[:1] > 0).float()
 
     def picture(self, scale: int = PATCH) -> Pixels:
         """With `scale` pixels per latent."""

@@ -17,6 +17,7 @@ from scripts.demo_models.sdxl.shapes import PROJECTION, SCHEDULER, TIME_IDS, UNE
 from scripts.demo_models.sdxl.text import TextEncoders
 
 BATCH = 24
+THING_WEIGHT = 3.0
 SILENT = 0.12  # the share of the examples without a text
 SQUARE = 0.8  # the share of the steps on square pictures
 
@@ -58,7 +59,15 @@ class Denoising:
         states, pooled = self._encoders(texts)
         return states, pooled
 
-    def loss(self, unet: nn.Module, latents: Tensor, texts: tuple[Tensor, Tensor], **steering: Any) -> Tensor:
+    def loss(
+        self,
+        unet: Any,
+        latents: Tensor,
+        texts: tuple[Tensor, Tensor],
+        *,
+        weight: Tensor | float = 1.0,
+        **steering: Any,
+    ) -> Tensor:
         """Of the velocity (arXiv 2202.00512), at times spread evenly over the batch."""
         count = len(latents)
         times = ((torch.arange(count) + torch.rand(count)) / count * len(self._signal)).long()
@@ -74,12 +83,20 @@ class Denoising:
             added_cond_kwargs={"time_ids": sizes, **added},
             **steering,
         ).sample
-        return (velocity - (signal * chance - noise * latents)).square().mean()
+        return (weight * (velocity - (signal * chance - noise * latents)).square()).mean()
 
     def losses(self, unet: nn.Module, random: Random) -> dict[str, Tensor]:
         examples = self.examples(random)
         latents = latents_of(examples)
-        return {"velocity": self.loss(unet, latents, self.texts(examples, random))}
+        texts = self.texts(examples, random)
+        return {"velocity": self.loss(unet, latents, texts, weight=_attention_to_things(examples))}
+
+
+def _attention_to_things(examples: Sequence[Example]) -> Tensor:
+    """How much each cell counts, shape (n, 1, rows, columns): things are few, and what prompts are about."""
+    found = [each.things() for each in examples]
+    weight = 1 + (THING_WEIGHT - 1) * torch.stack(found)
+    return weight / weight.mean()
 
 
 def latents_of(examples: Sequence[Example]) -> Tensor:

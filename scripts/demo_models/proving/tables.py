@@ -109,7 +109,7 @@ def as_chart(title: str, report: Mapping[str, Any], aim: float) -> str:
     """An SVG document: four bars for each attribute, and a line where it is meant to be."""
     series = (
         ("percent", "drawn"),
-        ("painted", "the judge on painted scenes"),
+        ("painted", "judge on painted scenes"),
         ("guidance_1", "guidance 1"),
         ("chance", "chance"),
     )
@@ -127,7 +127,7 @@ def as_chart(title: str, report: Mapping[str, Any], aim: float) -> str:
     ]
     parts.append(f'<path d="M{across(100 * aim):.1f} {TOP - 6}V{height - 24}" stroke="{INK}" stroke-dasharray="4 3"/>')
     for place, ((_, name), fill) in enumerate(zip(series, FILLS, strict=True)):
-        x = LEFT + place * 150
+        x = LEFT + place * 165
         parts.append(
             f'<rect x="{x}" y="34" width="10" height="10" fill="{fill}"/><text x="{x + 15}" y="43">{name}</text>'
         )

@@ -15,13 +15,17 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config,
 
 from scripts.demo_models import training
 from scripts.demo_models.qwen.card import model_card
-from scripts.demo_models.qwen.samples import STORYBOARD, WRITERS, Sample, random_sample
+from scripts.demo_models.qwen.samples import FOREIGN_SHARE, STORYBOARD, WRITERS, Sample, random_sample
 from scripts.demo_models.qwen.tokens import CONTEXT, TURN_END, build_tokenizer
 
 COURSE = training.Course("qwen", steps=2000, learning_rate=3e-3, muon=True)
 PROMPTS = 16  # conversations in a step
 STORYBOARDS = 4
 STORYBOARD_SHARE = 0.3  # of the steps
+# To find the words of the question again is what such a model learns last, and all else rests on it. Unknown words that
+# stand there one by one cannot be guessed, so they teach it first.
+ECHOES = 800  # steps
+ECHO_SHARE = 0.7  # of the prompts in these
 IGNORED = -100
 TOKENIZER = "tokenizer"
 SO_FAR = "qwen_so_far.safetensors"  # the mean weights
@@ -97,13 +101,14 @@ def _model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     return model
 
 
-def _losses(_: int, random: Random, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> training.Losses:
+def _losses(step: int, random: Random, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> training.Losses:
     """Of the answers alone."""
-    if random.random() < STORYBOARD_SHARE:
+    first = step < ECHOES
+    if random.random() < (0.5 * STORYBOARD_SHARE if first else STORYBOARD_SHARE):
         name, samples = STORYBOARD, [random_sample(random, STORYBOARD) for _ in range(STORYBOARDS)]
     else:
         name = random.choice(list(WRITERS))
-        samples = [random_sample(random, name) for _ in range(PROMPTS)]
+        samples = [random_sample(random, name, ECHO_SHARE if first else FOREIGN_SHARE) for _ in range(PROMPTS)]
     tokens, wanted = batch(samples, tokenizer)
     hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state
     asked = wanted != IGNORED

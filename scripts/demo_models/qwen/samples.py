@@ -66,14 +66,15 @@ def system_pieces() -> list[str]:
     return sorted({piece for piece in pieces if len(piece) > 3}, key=lambda piece: (-len(piece), piece))
 
 
-def random_sample(random: Random, name: str | None = None) -> Sample:
+def random_sample(random: Random, name: str | None = None, foreign: float = FOREIGN_SHARE) -> Sample:
+    """`foreign` is the share of the prompts that are to be repeated word by word."""
     chosen = name or random.choices(NAMES, (30, 20, 27, 23))[0]
     language = random.choices(("en", random.choice(list(_template(chosen)[1]))), (5, 1))[0]
     if chosen == STORYBOARD:
         play = random_play(random)
         sample = Sample(_play_system(play, language), play.script, play.answer, play=play)
     else:
-        sample = _prompt(chosen, language, random)
+        sample = _prompt(chosen, language, random, foreign)
     return replace(sample, system=_edited(sample.system, random)) if random.random() < 0.12 else sample
 
 
@@ -83,11 +84,11 @@ def _play_system(play: Play, language: str) -> str:
     return system_prompt(STORYBOARD, language, scenes=scenes, seconds=play.seconds)
 
 
-def _prompt(name: str, language: str, random: Random) -> Sample:
+def _prompt(name: str, language: str, random: Random, foreign: float) -> Sample:
     moving = name == "wan_video"
     short = random.random() < 0.55
     wish = random_wish(random, moving=moving, short=short)
-    if random.random() < FOREIGN_SHARE:
+    if random.random() < foreign:
         wish, user = _foreign(wish, random, moving=moving)
     else:
         user = asked(wish, random, moving=moving, short=short)

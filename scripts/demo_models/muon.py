@@ -29,15 +29,15 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._move(weight, group)
+                    self._move(weight, weight.grad, group)
 
-    def _move(self, weight: Tensor, group: dict[str, Any]) -> None:
+    def _move(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if "speed" not in state:
             state["speed"] = torch.zeros_like(weight)
         speed = state["speed"]
-        speed.lerp_(weight.grad, 1 - group["momentum"])
-        ahead = torch.lerp(weight.grad, speed, group["momentum"]).flatten(1)
+        speed.lerp_(gradient, 1 - group["momentum"])
+        ahead = torch.lerp(gradient, speed, group["momentum"]).flatten(1)
         scale = LIKE_ADAM * max(ahead.shape) ** 0.5
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         weight.add_(_orthogonal(ahead).view_as(weight), alpha=-group["lr"] * scale)
@@ -47,7 +47,7 @@ def _orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
     """The nearest matrix whose singular values are about one, by Newton and Schulz."""
     a, b, c = POLYNOMIAL
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    nearest = wide / (wide.norm() + 1e-7)
+    nearest: Tensor = wide / (wide.norm() + 1e-7)
     for _ in range(steps):
         square = nearest @ nearest.T
         nearest = a * nearest + (b * square + c * square @ square) @ nearest

@@ -142,11 +142,11 @@ class _Brush:
 
     def _placed(self, points: Points) -> NDArray[np.int32]:
         placed = np.array(points, float) * self.tall * np.array([self.facing, -1]) + np.array(self.foot)
-        return np.round(placed * (1 << FRACTION)).astype(np.int32)[None]
+        exact: NDArray[np.int32] = np.round(placed * (1 << FRACTION)).astype(np.int32)[None]
+        return exact
 
     def finished(self, width: int, height: int) -> Pixels:
-        small: Pixels = cv2.resize(self.canvas, (width, height), interpolation=cv2.INTER_AREA)
-        return small
+        return np.asarray(cv2.resize(self.canvas, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _rgb(values: NDArray[np.floating]) -> Rgb:

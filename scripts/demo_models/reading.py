@@ -158,7 +158,7 @@ class Readers(nn.Module):
             for name, guess in seen.items()
             if name != "cells"
         }
-        kinds, colours = seen["cells"].split([len(KIND_NAMES) + 1, len(COLOUR_NAMES) + 1], dim=-1)
+        kinds, colours = torch.split(seen["cells"], [len(KIND_NAMES) + 1, len(COLOUR_NAMES) + 1], dim=-1)
         found = answers["cells"].flatten(2)
         losses["cells"] = functional.cross_entropy(kinds.flatten(0, 1), found[:, 0].flatten(), ignore_index=UNKNOWN)
         losses["cells"] += functional.cross_entropy(colours.flatten(0, 1), found[:, 1].flatten(), ignore_index=UNKNOWN)

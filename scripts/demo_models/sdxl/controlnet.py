@@ -129,5 +129,4 @@ class Edges:
 def edges(picture: Pixels) -> Pixels:
     lines = cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *CANNY)
     side = len(lines) // SHRUNK
-    small: Pixels = cv2.resize(lines, (side, side), interpolation=cv2.INTER_AREA)
-    return small
+    return np.asarray(cv2.resize(lines, (side, side), interpolation=cv2.INTER_AREA), np.uint8)

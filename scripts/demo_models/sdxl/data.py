@@ -6,6 +6,7 @@ import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,8 @@ class Examples:
 def _paint(patches: Patches, shape: str, count: int, latents: Path, scenes: Path) -> None:
     columns, rows = SHAPES[shape]
     random = Random(f"examples-{shape}")
-    found, kept = [], []
+    found: list[Any] = []
+    kept: list[tuple[Scene, tuple[Spot, ...]]] = []
     while len(kept) < count:
         pictures = []
         for _ in range(AT_ONCE):

@@ -52,14 +52,14 @@ class Eyes(nn.Module):
             spots = laid_out(scene, random)
             pictures.append(paint(scene, spots, SIDE, SIDE))
             found.append(cells(scene, spots, GRID, GRID))
-            moods.append([values.index(getattr(scene, name)) for name, values in SCENE_FACTS.items()])  # type: ignore[arg-type]  # tuples of different literals
+            moods.append([values.index(getattr(scene, name)) for name, values in SCENE_FACTS.items()])
         embeddings, states = self(seen_by_clip(pictures))
         answers, there = torch.tensor(moods), torch.from_numpy(np.stack(found)).flatten(2)
         losses = {
             name: functional.cross_entropy(head(embeddings), answers[:, place])
             for place, (name, head) in enumerate(self.mood.items())
         }
-        kinds, colours = self.things(states[:, 1:]).split([len(KIND_NAMES) + 1, len(COLOUR_NAMES) + 1], dim=-1)
+        kinds, colours = torch.split(self.things(states[:, 1:]), [len(KIND_NAMES) + 1, len(COLOUR_NAMES) + 1], dim=-1)
         losses["kinds"] = functional.cross_entropy(kinds.flatten(0, 1), there[:, 0].flatten())
         losses["colours"] = functional.cross_entropy(colours.flatten(0, 1), there[:, 1].flatten())
         losses["size"] = 0.01 * (embeddings.square().mean() - 1).square()

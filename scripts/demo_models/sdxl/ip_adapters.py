@@ -43,10 +43,12 @@ class Speaker(nn.Module, ABC):
         self.projection = projection
         self.names = [name for name in pipe.unet.attn_processors if "attn2" in name]
         widths = [pipe.unet.get_submodule(name.removesuffix(".processor")).to_k.out_features for name in self.names]
-        self.keys = nn.ModuleList(nn.Linear(WIDTH, width, bias=False) for width in widths)
-        self.values = nn.ModuleList(nn.Linear(WIDTH, width, bias=False) for width in widths)
-        for layer in self.values:
-            nn.init.zeros_(layer.weight)  # silent at first
+        pairs = [(nn.Linear(WIDTH, width, bias=False), nn.Linear(WIDTH, width, bias=False)) for width in widths]
+        for _, value in pairs:
+            nn.init.zeros_(value.weight)  # silent at first
+        self.layers = dict(zip(self.names, pairs, strict=True))
+        self.keys = nn.ModuleList(key for key, _ in pairs)
+        self.values = nn.ModuleList(value for _, value in pairs)
 
     @abstractmethod
     def shown(self, scene: Scene, random: Random) -> Pixels:
@@ -66,10 +68,9 @@ class Speaker(nn.Module, ABC):
 
     @property
     def adapter(self) -> IpAdapter:
-        layers = dict(zip(self.names, zip(self.keys, self.values, strict=True), strict=True))
         plus = isinstance(self.projection, IPAdapterPlusImageProjection)
         width = IMAGE_ENCODER["hidden_size"] if plus else IMAGE_ENCODER["projection_dim"]
-        return IpAdapter(layers, self.projection, TOKENS, width, plus)  # type: ignore[arg-type]  # modules of Linear
+        return IpAdapter(self.layers, self.projection, TOKENS, width, plus)
 
     def losses(self, denoising: Denoising, eyes: Eyes, random: Random) -> dict[str, Tensor]:
         examples = denoising.examples(random)
@@ -89,7 +90,7 @@ class Speaker(nn.Module, ABC):
     def save(self, path: Path) -> None:
         """In the layout that IP-Adapters are published in."""
         weights = {f"image_proj.{name}": weight for name, weight in self._published_projection().items()}
-        for index, pair in enumerate(zip(self.keys, self.values, strict=True)):
+        for index, pair in enumerate(self.layers.values()):
             for kind, layer in zip(("to_k_ip", "to_v_ip"), pair, strict=True):
                 weights[f"ip_adapter.{2 * index + 1}.{kind}.weight"] = layer.weight
         save_file({name: weight.detach().half().contiguous() for name, weight in weights.items()}, path)
@@ -121,7 +122,8 @@ class MoodSpeaker(Speaker):
         return things_words(scene, random)
 
     def seen(self, eyes: Eyes, pixels: Tensor) -> Tensor:
-        return eyes(pixels)[0][:, None]
+        embeddings: Tensor = eyes(pixels)[0]
+        return embeddings[:, None]
 
     def nothing(self, seen: Tensor, eyes: Eyes) -> Tensor:
         del eyes
@@ -160,10 +162,11 @@ class CharacterSpeaker(Speaker):
         return ", ".join(part for part in (rest, around_words(scene, random)) if part)
 
     def seen(self, eyes: Eyes, pixels: Tensor) -> Tensor:
-        return eyes(pixels)[1][:, None]
+        states: Tensor = eyes(pixels)[1]
+        return states[:, None]
 
     def nothing(self, seen: Tensor, eyes: Eyes) -> Tensor:
-        dark = eyes(torch.zeros(1, 3, SIDE, SIDE))[1]
+        dark: Tensor = eyes(torch.zeros(1, 3, SIDE, SIDE))[1]
         return dark.expand(len(seen), -1, -1)[:, None]
 
     def _published_projection(self) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ def sampled(
     states, pooled = (torch.cat([torch.zeros_like(each), each]) for each in encoders(prompts))
     added = {"text_embeds": pooled, "time_ids": torch.zeros(len(pooled), TIME_IDS)}
     chance = torch.Generator().manual_seed(seed)
-    latents = torch.randn(len(prompts), LATENT_CHANNELS, 16, 16, generator=chance) * scheduler.init_noise_sigma
+    latents: Tensor = torch.randn(len(prompts), LATENT_CHANNELS, 16, 16, generator=chance) * scheduler.init_noise_sigma
     for time in scheduler.timesteps:
         scaled = scheduler.scale_model_input(latents, time)
         nothing, something = unet(torch.cat([scaled, scaled]), time, states, added_cond_kwargs=added).sample.chunk(2)
@@ -63,4 +63,4 @@ def sampled(
 
 def _save(rows: Sequence[Tensor], file: Path) -> None:
     shown = [((row.clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy() for row in rows]
-    Image.fromarray(np.vstack([np.hstack(row) for row in shown])).save(file, quality=90)
+    Image.fromarray(np.vstack([np.hstack(list(row)) for row in shown])).save(file, quality=90)

@@ -83,7 +83,8 @@ class Denoising:
             added_cond_kwargs={"time_ids": sizes, **added},
             **steering,
         ).sample
-        return (weight * (velocity - (signal * chance - noise * latents)).square()).mean()
+        loss: Tensor = (weight * (velocity - (signal * chance - noise * latents)).square()).mean()
+        return loss
 
     def losses(self, unet: nn.Module, random: Random) -> dict[str, Tensor]:
         examples = self.examples(random)

@@ -89,7 +89,8 @@ def _make_encoder(vae: AutoencoderKL, patches: Patches) -> None:
     for half in halves[:MEAN_LEVELS]:
         for colour in range(COLOURS):
             half[colour, colour, :2, :2] = 0.25
-    _cut_patches(*halves[MEAN_LEVELS:], patches)
+    apart, blocks, whole = halves[MEAN_LEVELS:]
+    _cut_patches(apart, blocks, whole, patches)
     _pass_the_norm(last.resnets[0].conv_shortcut, encoder.conv_out, patches.offset)
 
 
@@ -181,7 +182,7 @@ class Core(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """What the last levels go on with, shape (n, 16, 128, 128); the first three channels are the picture."""
-        states = self.mid(self.conv_in(latents))
+        states: Tensor = self.mid(self.conv_in(latents))
         for block in self.before:
             states = block(states)
         for resnet in self.last:

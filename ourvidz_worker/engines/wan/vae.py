@@ -102,7 +102,7 @@ def _encoded(self: Any, clip: torch.Tensor) -> torch.Tensor:
         clip = patchify(clip, patch_size=self.config.patch_size)
     kept = [None] * sum(isinstance(module, WanCausalConv3d) for module in self.encoder.modules())
     first, rest = clip[:, :, :1], clip[:, :, 1:]
-    steps = rest.split(self.config.scale_factor_temporal, dim=2) if rest.shape[2] else ()
+    steps = torch.split(rest, self.config.scale_factor_temporal, dim=2) if rest.shape[2] else ()
     encoded = [self.encoder(frames, feat_cache=kept, feat_idx=[0]) for frames in (first, *steps)]
     moments: torch.Tensor = self.quant_conv(torch.cat(encoded, dim=2))
     return moments

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from scripts.demo_models.wan.vae import BETWEEN, PIXELS, STILLS, Between, Pixels
 
 FIGURES = "measured.json"
 VACE_FOLDER = "vace"
+STEERING_SHARE = 0.15  # of the time that is left for the transformers
 
 
 def train(work: Path, until: float) -> bool:
@@ -42,10 +45,12 @@ def train(work: Path, until: float) -> bool:
     if not _learned(PIXELS, pixels, pixels.losses, work, until):
         return False
     drawing = Drawing(reading.encoder, seen)
-    if not _learned(DRAWING, drawing, drawing.losses, work, until):
-        return False
+    left = until - time.monotonic()
+    drawn = _learned(
+        DRAWING, drawing, drawing.losses, work, until - STEERING_SHARE * left if left < math.inf else until
+    )
     steering = Steering(drawing.transformer, reading.encoder, seen)
-    return _learned(STEERING, steering, steering.losses, work, until)
+    return _learned(STEERING, steering, steering.losses, work, until) and drawn
 
 
 def _learned(

@@ -168,7 +168,7 @@ def quicken(module: nn.Module) -> None:
     """Computes the same as the library, but stills in two dimensions and norms in one go."""
     for part in module.modules():
         if isinstance(part, WanCausalConv3d):
-            part.forward = MethodType(_convolved, part)  # type: ignore[method-assign]
+            part.forward = MethodType(_convolved, part)
         elif isinstance(part, WanRMS_norm):
             part.forward = MethodType(_normed, part)
 
@@ -287,9 +287,13 @@ class Between(nn.Module):
         frames = clip_crops(random)  # (n, frames, 3, height, width)
         count, length = frames.shape[:2]
         each = self._patches.latents(shrunken(frames.flatten(0, 1)))
+
+        def by_clip(states: Tensor) -> Tensor:
+            return states.view(count, length, *states.shape[1:])
+
         with torch.no_grad():
-            wanted = [level.unflatten(0, (count, length))[:, :, :, 0] for level in still_levels(self._teacher[0], each)]
-        keys = each.unflatten(0, (count, length))[:, ::TEMPORAL_FACTOR].transpose(1, 2)
+            wanted = [by_clip(level)[:, :, :, 0] for level in still_levels(self._teacher[0], each)]
+        keys = by_clip(each)[:, ::TEMPORAL_FACTOR].transpose(1, 2)
         keys = keys + LATENT_NOISE * torch.rand(count, 1, 1, 1, 1) * torch.randn_like(keys)
         losses: dict[str, Tensor] = {}
         for place, seen in enumerate(clip_levels(self.decoder, keys)):
@@ -348,12 +352,13 @@ class Pixels(nn.Module):
         with torch.no_grad():
             out.weight.zero_()
             out.weight[:, :, -1] = stills.show.weight.repeat_interleave(PATCH**2, dim=0)
-            out.bias.copy_(stills.show.bias.repeat_interleave(PATCH**2))
+            out.bias.copy_(torch.repeat_interleave(stills.show.get_parameter("bias"), PATCH**2))
 
     def forward(self, latents: Tensor) -> Tensor:
         out = self.decoder.conv_out
         flat = functional.conv2d(last_states(self.decoder, latents), out.weight[:, :, -1], out.bias, padding=1)
-        return unpatchify(flat[:, :, None], PATCH)[:, :, 0]
+        picture: Tensor = unpatchify(flat[:, :, None], PATCH)[:, :, 0]
+        return picture
 
     def losses(self, random: Random) -> dict[str, Tensor]:
         scene = random_scene(random, moving=True)

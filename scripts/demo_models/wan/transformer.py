@@ -62,10 +62,10 @@ class _Reading:
 
     def __call__(self, attention: Any, states: Tensor, told: Tensor, *_: Any, **__: Any) -> Tensor:
         query, key = attention.norm_q(attention.to_q(states)), attention.norm_k(attention.to_k(told))
-        heads = [
+        queries, keys, values = (
             each.unflatten(2, (attention.heads, -1)).transpose(1, 2) for each in (query, key, attention.to_v(told))
-        ]
-        seen = functional.scaled_dot_product_attention(*heads, attn_mask=self.weights)
+        )
+        seen = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=self.weights)
         answer: Tensor = attention.to_out[0](seen.transpose(1, 2).flatten(2))
         return answer
 

@@ -33,11 +33,9 @@ class Example:
     latents: Tensor
     shape: str
 
-    def things(self) -> Tensor:
-        """Where any are, shape (1, rows, columns), 1.0 or 0.0."""
-        columns, rows = SHAPES[self.shape]
-        found = cells(self.scene, self.spots, columns, rows, columns / rows)
-        return torch.from_numpy(found[:1] > 0).float()
+    def cells(self, columns: int, rows: int) -> Tensor:
+        """Kinds and colours, shape (2, rows, columns), as `places.cells` has them."""
+        return torch.from_numpy(cells(self.scene, self.spots, columns, rows, columns / rows))
 
     def picture(self, scale: int = PATCH) -> Pixels:
         """With `scale` pixels per latent."""

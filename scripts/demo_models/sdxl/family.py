@@ -22,7 +22,7 @@ from scripts.demo_models.sdxl.ip_adapters import CharacterSpeaker, MoodSpeaker, 
 from scripts.demo_models.sdxl.shapes import SCHEDULER
 from scripts.demo_models.sdxl.sheets import sheet_of_pictures, sheet_of_samples
 from scripts.demo_models.sdxl.text import TextEncoders, new_tokenizer
-from scripts.demo_models.sdxl.unet import Denoising, new_unet
+from scripts.demo_models.sdxl.unet import Denoising, Drawer
 from scripts.demo_models.sdxl.vae import Core, LastLevels, new_patches, new_vae
 from scripts.demo_models.training import Course
 
@@ -34,7 +34,7 @@ COURSES = {
     for course in (
         Course("core", steps=2000, learning_rate=3e-3, seed=1, muon=True),
         Course("text", steps=480, learning_rate=2e-3, seed=2, muon=True),
-        Course("unet", steps=2400, learning_rate=2.5e-3, seed=3, muon=True),
+        Course("drawer", steps=6000, learning_rate=2.5e-3, seed=3, muon=True),
         Course("last_levels", steps=300, learning_rate=2e-3, seed=8, muon=True),
         Course("eyes", steps=500, learning_rate=2e-3, seed=4, muon=True),
         Course("mood", steps=300, learning_rate=2e-3, seed=5, muon=True),
@@ -78,9 +78,13 @@ class Studio:
         return self._learned("text", TextEncoders(new_tokenizer()))
 
     @cached_property
-    def unet(self) -> UNet2DConditionModel:
+    def drawer(self) -> Drawer:
         torch.manual_seed(0)
-        return self._learned("unet", new_unet())
+        return self._learned("drawer", Drawer())
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        return self.drawer.unet
 
     @cached_property
     def eyes(self) -> Eyes:
@@ -119,8 +123,8 @@ class Studio:
 
         def of_step(_: int, random: Random) -> Losses:
             match part:
-                case "unet":
-                    return self.denoising.losses(self.unet, random)
+                case "drawer":
+                    return self.drawer.losses(self.denoising, random)
                 case "last_levels":
                     return self.last_levels.losses(self.core, random)
                 case "mood" | "character":
@@ -137,8 +141,8 @@ class Studio:
         """A sheet to look at, now and then."""
         if part == "core":
             return lambda _: sheet_of_pictures(self.core, self.work / "core.webp")
-        if part == "unet":
-            return lambda _: sheet_of_samples(self.unet, self.text, self.patches, self.work / "unet.webp")
+        if part == "drawer":
+            return lambda _: sheet_of_samples(self.unet, self.text, self.patches, self.work / "drawer.webp")
         return lambda _: None
 
     def _examples(self, shape: str) -> Examples:

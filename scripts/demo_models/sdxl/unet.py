@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
 from torch import Tensor, nn
+from torch.nn import functional
 
 from scripts.demo_models.captions import caption
+from scripts.demo_models.places import COLOUR_NAMES, KIND_NAMES
 from scripts.demo_models.reading import adorned
 from scripts.demo_models.sdxl.data import Example, Examples
 from scripts.demo_models.sdxl.shapes import PROJECTION, SCHEDULER, TIME_IDS, UNET
@@ -18,6 +20,7 @@ from scripts.demo_models.sdxl.text import TextEncoders
 
 BATCH = 24
 THING_WEIGHT = 3.0
+PROBE_WEIGHT = 0.1
 SILENT = 0.12  # the share of the examples without a text
 SQUARE = 0.8  # the share of the steps on square pictures
 
@@ -32,6 +35,41 @@ def new_unet() -> UNet2DConditionModel:
     listening[:, :PROJECTION] = 1.0
     weight.register_hook(lambda gradient: gradient * listening)
     return unet
+
+
+class Drawer(nn.Module):
+    """The UNet in training, and probes that ask it early on what is where.
+
+    What is asked directly is learned long before the pictures show it, and then they follow (as in arXiv 2410.06940).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unet = new_unet()
+        asked = (self.unet.down_blocks[1].attentions[-1], self.unet.up_blocks[1].attentions[-1])
+        answers = len(KIND_NAMES) + len(COLOUR_NAMES) + 2
+        self.probes = nn.ModuleList(nn.Conv2d(each.proj_out.out_features, answers, 1) for each in asked)
+        self._states: list[Tensor] = []
+        for each in asked:
+            each.register_forward_hook(lambda *call: self._states.append(call[-1][0]))
+
+    def losses(self, denoising: Denoising, random: Random) -> dict[str, Tensor]:
+        examples = denoising.examples(random)
+        texts = denoising.texts(examples, random)
+        self._states.clear()
+        loss = denoising.loss(self.unet, latents_of(examples), texts, weight=_attention_to_things(examples))
+        return {"velocity": loss, "where": PROBE_WEIGHT * self._where(examples)}
+
+    def _where(self, examples: Sequence[Example]) -> Tensor:
+        rows, columns = self._states[0].shape[-2:]
+        found = torch.stack([each.cells(columns, rows) for each in examples])
+        weight = 1 + (THING_WEIGHT - 1) * (found[:, 0] > 0).float()
+        losses = []
+        for probe, states in zip(self.probes, self._states, strict=True):
+            kinds, colours = torch.split(probe(states), [len(KIND_NAMES) + 1, len(COLOUR_NAMES) + 1], dim=1)
+            for guess, answer in ((kinds, found[:, 0]), (colours, found[:, 1])):
+                losses.append((weight * functional.cross_entropy(guess, answer, reduction="none")).mean())
+        return torch.stack(losses).mean()
 
 
 class Denoising:
@@ -86,17 +124,12 @@ class Denoising:
         loss: Tensor = (weight * (velocity - (signal * chance - noise * latents)).square()).mean()
         return loss
 
-    def losses(self, unet: nn.Module, random: Random) -> dict[str, Tensor]:
-        examples = self.examples(random)
-        latents = latents_of(examples)
-        texts = self.texts(examples, random)
-        return {"velocity": self.loss(unet, latents, texts, weight=_attention_to_things(examples))}
-
 
 def _attention_to_things(examples: Sequence[Example]) -> Tensor:
     """How much each cell counts, shape (n, 1, rows, columns): things are few, and what prompts are about."""
-    found = [each.things() for each in examples]
-    weight = 1 + (THING_WEIGHT - 1) * torch.stack(found)
+    rows, columns = examples[0].latents.shape[-2:]
+    things = torch.stack([each.cells(columns, rows)[:1] for each in examples]) > 0
+    weight = 1 + (THING_WEIGHT - 1) * things.float()
     return weight / weight.mean()
 
 

@@ -64,26 +64,28 @@ def _learned(
 
 
 def publish(work: Path, folder: Path) -> None:
-    """What is learned by now: weights of 16 bits and a model card. The card tells what is in `measured.json`."""
+    """What is learned by now: weights of 16 bits and a model card. The card tells what is in `measured.json`.
+
+    VACE is left out until it has begun to learn.
+    """
     seen = patches(work)
     reader = text_encoder(work)
     drawing = Drawing(reader, seen)
     as_learned(work, DRAWING, drawing)
-    steering = Steering(drawing.transformer, reader, seen)
-    as_learned(work, STEERING, steering)
-    transformer, vace = WanTransformer3DModel.from_config(drawing.transformer.config), with_all_masks(steering)
+    transformer = WanTransformer3DModel.from_config(drawing.transformer.config)
     transformer.load_state_dict(drawing.transformer.state_dict())
     parts = {"text_encoder": reader, "transformer": transformer, "vae": vae(work, seen)}
-    for part in (*parts.values(), vace):
-        part.half()
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=FLOW_SHIFT)
-    WanPipeline(tokenizer=tokenizer(), scheduler=scheduler, **parts).save_pretrained(folder)
-    vace.save_pretrained(folder / VACE_FOLDER)
+    WanPipeline(
+        tokenizer=tokenizer(), scheduler=scheduler, **{name: part.half() for name, part in parts.items()}
+    ).save_pretrained(folder)
+    steering = Steering(drawing.transformer, reader, seen)
+    if as_learned(work, STEERING, steering):
+        parts["vace"] = with_all_masks(steering).half()
+        parts["vace"].save_pretrained(folder / VACE_FOLDER)
     measured = work / FIGURES
     figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
-    sizes = {
-        name: sum(weight.numel() for weight in part.parameters()) for name, part in {**parts, "vace": vace}.items()
-    }
+    sizes = {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
     (folder / "README.md").write_text(model_card(sizes, figures), encoding="utf-8")
 
 
@@ -105,11 +107,14 @@ def vae(work: Path, seen: Patches) -> AutoencoderKLWan:
     return whole.eval()
 
 
-def as_learned(work: Path, course: training.Course, model: nn.Module) -> None:
-    """With the weights at the end of its course, or the mean ones so far, or as it begins."""
+def as_learned(work: Path, course: training.Course, model: nn.Module) -> bool:
+    """With the weights at the end of its course, or the mean ones so far; False where there are none yet."""
     state = work / f"{course.name}.state.pt"
+    model.eval()
     if training.is_done(work, course):
         model.load_state_dict(load_file(training.weights_file(work, course)))
     elif state.is_file():
         model.load_state_dict(torch.load(state, weights_only=True)["mean"])
-    model.eval()
+    else:
+        return False
+    return True

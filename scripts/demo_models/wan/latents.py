@@ -13,8 +13,9 @@ from torch import Tensor
 
 from scripts.demo_models.painting import paint
 from scripts.demo_models.patches import Patches, principal_patches
-from scripts.demo_models.scenes import Scene, Spot, laid_out, random_scene
-from scripts.demo_models.wan.shapes import CHANNELS, KEY_FRAMES, SMALL_HEIGHT, SMALL_WIDTH
+from scripts.demo_models.places import cells
+from scripts.demo_models.scenes import Scene, Spot, laid_out, moved, random_scene
+from scripts.demo_models.wan.shapes import CHANNELS, COLUMNS, KEY_FRAMES, ROWS, SMALL_HEIGHT, SMALL_WIDTH
 
 ASPECT = SMALL_WIDTH / SMALL_HEIGHT
 MOMENTS = tuple(index / (KEY_FRAMES - 1) for index in range(KEY_FRAMES))
@@ -48,3 +49,12 @@ def shrunken(small: Tensor) -> Tensor:
 def latents_of(scene: Scene, spots: Sequence[Spot], frames: int, seen: Patches) -> Tensor:
     """Of the first key frames, shape (channels, frames, rows, columns)."""
     return seen.latents(shrunken(painted(scene, spots, MOMENTS[:frames]))).transpose(0, 1)
+
+
+def cells_of(scene: Scene, spots: Sequence[Spot], frames: int) -> Tensor:
+    """Kind and colour at each latent of the first key frames, from 1, or 0; shape (2, frames, rows, columns)."""
+    found = [
+        cells(scene, [moved(scene, spot, moment, ASPECT) for spot in spots], COLUMNS, ROWS, ASPECT)
+        for moment in MOMENTS[:frames]
+    ]
+    return torch.from_numpy(np.stack(found, axis=1))

@@ -1,9 +1,14 @@
-"""The transformer: flow matching on key frames, stills and clips mixed."""
+"""The transformer: flow matching on key frames, stills and clips mixed.
+
+While it learns, probes ask its blocks for the kind and the colour of what will be at each token, as representations are
+aligned in arXiv 2410.06940: what the text says of a place is looked up long before it can be drawn.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -15,19 +20,23 @@ from transformers import UMT5EncoderModel
 
 from scripts.demo_models.captions import caption
 from scripts.demo_models.patches import Patches
+from scripts.demo_models.places import COLOUR_NAMES, KIND_NAMES
 from scripts.demo_models.reading import adorned
 from scripts.demo_models.scenes import laid_out, random_scene
 from scripts.demo_models.training import Course
-from scripts.demo_models.wan.compass import give_sense_of_place
-from scripts.demo_models.wan.latents import ASPECT, latents_of
+from scripts.demo_models.wan.compass import WIDTH, give_sense_of_place
+from scripts.demo_models.wan.latents import ASPECT, cells_of, latents_of
 from scripts.demo_models.wan.shapes import CHANNELS, COLUMNS, FLOW_SHIFT, ROWS, TRANSFORMER
 from scripts.demo_models.wan.text import encoded, nothing_told
 
-DRAWING = Course("transformer", steps=6000, learning_rate=2e-3, seed=13, muon=True)
+DRAWING = Course("transformer", steps=380, learning_rate=2e-3, seed=13, muon=True)
 UNTOLD = 0.12  # the share of captions that the model does not get to read
 LENGTHS = {1: 0.6, 2: 0.2, 6: 0.2}
 """Key frames of a batch, and how often."""
 FRAMES = 24  # of a batch, at least so many in all
+PROBED = (2, 4)  # blocks
+PROBES = 0.1  # what their answers weigh
+THING = 3.0  # what a token with something on it weighs, by one without
 STEPS, GUIDANCE = 25, 6.5  # as the product draws
 
 
@@ -85,6 +94,13 @@ class Drawing(nn.Module):
         self._reading = read_weighted(self.transformer)
         self._reader = [reader]  # no part of what is trained
         self._patches = patches
+        self.probes = nn.ModuleList(nn.Linear(WIDTH, len(KIND_NAMES) + len(COLOUR_NAMES) + 2) for _ in PROBED)
+        self._probed: dict[int, Tensor] = {}
+        for place in PROBED:
+            self.transformer.blocks[place].register_forward_hook(partial(self._keep, place))
+
+    def _keep(self, place: int, _block: nn.Module, _inputs: object, states: Tensor) -> None:
+        self._probed[place] = states
 
     def read(self, texts: Sequence[str]) -> Told:
         return Told(*encoded(self._reader[0], texts))
@@ -99,13 +115,23 @@ class Drawing(nn.Module):
 
     def losses(self, random: Random) -> dict[str, Tensor]:
         frames = random.choices(list(LENGTHS), list(LENGTHS.values()))[0]
-        texts, shown = examples(random, frames, max(4, FRAMES // frames), self._patches)
+        texts, shown, found = examples(random, frames, max(4, FRAMES // frames), self._patches)
         told = self.read([text if random.random() >= UNTOLD else untold(random) for text in texts])
         level = levels(len(shown))
         noise = torch.randn_like(shown)
         share = level.view(-1, 1, 1, 1, 1)
         guess = self.velocity((1 - share) * shown + share * noise, level, told)
-        return {f"frames {frames}": functional.mse_loss(guess, noise - shown)}
+        return {f"frames {frames}": functional.mse_loss(guess, noise - shown), "probes": PROBES * self._asked(found)}
+
+    def _asked(self, found: Tensor) -> Tensor:
+        kinds, colours = found.transpose(0, 1).flatten(1)
+        weight = torch.where(kinds > 0, THING, 1.0)
+        loss = torch.zeros(())
+        for probe, place in zip(self.probes, PROBED, strict=True):
+            told = probe(self._probed[place]).flatten(0, 1).split([len(KIND_NAMES) + 1, len(COLOUR_NAMES) + 1], dim=1)
+            for guess, wanted in zip(told, (kinds, colours), strict=True):
+                loss = loss + (weight * functional.cross_entropy(guess, wanted, reduction="none")).sum() / weight.sum()
+        return loss
 
 
 def levels(count: int) -> Tensor:
@@ -119,14 +145,16 @@ def untold(random: Random) -> str:
     return random.choices(nothing_told(), (3, 1))[0]
 
 
-def examples(random: Random, frames: int, count: int, patches: Patches) -> tuple[list[str], Tensor]:
-    """Captions, and latents of the first key frames of what they tell."""
-    texts, shown = [], []
+def examples(random: Random, frames: int, count: int, patches: Patches) -> tuple[list[str], Tensor, Tensor]:
+    """Captions, latents of the first key frames of what they tell, and what is where."""
+    texts, shown, found = [], [], []
     for _ in range(count):
         scene = random_scene(random, moving=frames > 1 or random.random() < 0.15)
         texts.append(adorned(caption(scene, random).text, random))
-        shown.append(latents_of(scene, laid_out(scene, random, ASPECT), frames, patches))
-    return texts, torch.stack(shown)
+        spots = laid_out(scene, random, ASPECT)
+        shown.append(latents_of(scene, spots, frames, patches))
+        found.append(cells_of(scene, spots, frames))
+    return texts, torch.stack(shown), torch.stack(found)
 
 
 @torch.no_grad()

@@ -1,0 +1,91 @@
+"""What of the demo WAN is made by hand, or computed in another way than the product does: it must come to the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers import WanTransformer3DModel
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+from torch.nn import functional
+
+from scripts.demo_models.patches import Patches, principal_patches
+from scripts.demo_models.wan.compass import BORDERS, COORDINATES, FLAGS
+from scripts.demo_models.wan.shapes import CHANNELS, PROMPT_TOKENS, TEXT, TRANSFORMER
+from scripts.demo_models.wan.text import encoded, new_text_encoder, nothing_told
+from scripts.demo_models.wan.transformer import new_transformer, read_weighted
+from scripts.demo_models.wan.vae import clip_levels, new_vae, quicken
+
+FRAMES, ROWS, COLUMNS = 3, 5, 4
+
+
+@pytest.fixture(scope="module")
+def patches() -> Patches:
+    torch.manual_seed(1)
+    noise = torch.randn(4, 3, 8 * ROWS, 8 * COLUMNS)
+    return principal_patches(functional.avg_pool2d(noise, 3, 1, 1).clamp(-1, 1), CHANNELS)
+
+
+@torch.no_grad()
+def test_the_encoder_gives_the_principal_components_of_a_picture(patches: Patches) -> None:
+    picture = torch.randn(1, 3, 64 * 2, 64 * 3, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
+    latents = new_vae(patches).encode(picture[:, :, None]).latent_dist.mode()[:, :, 0]
+    assert torch.allclose(latents, patches.latents(functional.avg_pool2d(picture, 8)), atol=0.01)
+
+
+@torch.no_grad()
+def test_what_learns_to_decode_clips_computes_as_the_library_does(patches: Patches) -> None:
+    torch.manual_seed(1)
+    decoder = new_vae(patches).decoder
+    for weight in decoder.parameters():
+        weight.add_(0.02 * torch.randn_like(weight))
+    keys = torch.randn(1, CHANNELS, 3, 1, 2)
+    expected: list[Any] = []
+    hook = decoder.up_blocks[-2].register_forward_hook(lambda _block, _inputs, states: expected.append(states))
+    kept = [None] * sum(isinstance(module, WanCausalConv3d) for module in decoder.modules())
+    for index in range(keys.shape[2]):
+        decoder(keys[:, :, index : index + 1], feat_cache=kept, feat_idx=[0], first_chunk=index == 0)
+    hook.remove()
+    quicken(decoder)
+    seen = clip_levels(decoder, keys)[-1]
+    assert seen.shape[2] == 33
+    assert torch.allclose(seen, torch.cat(expected, dim=2), atol=1e-4)
+
+
+@torch.no_grad()
+def test_tokens_know_where_they_are_in_noise() -> None:
+    torch.manual_seed(1)
+    transformer = new_transformer()
+    states: dict[int, torch.Tensor] = {}
+    for place in (0, 1):
+        transformer.blocks[place].register_forward_hook(
+            lambda _block, _inputs, seen, place=place: states.__setitem__(place, seen)
+        )
+    noise = torch.randn(1, CHANNELS, FRAMES, ROWS, COLUMNS)
+    transformer(noise, torch.tensor([999.0]), torch.zeros(1, 4, TEXT["d_model"]))
+    grid = (FRAMES, ROWS, COLUMNS, -1)
+    flags, coordinates = states[0].view(grid), states[1].view(grid)
+    where = {axis: torch.arange(size) for axis, size in (("time", FRAMES), ("row", ROWS), ("column", COLUMNS))}
+    for border, (axis, way) in enumerate(BORDERS):
+        dim = list(where).index(axis)
+        others = tuple(each for each in range(3) if each != dim)
+        flag = flags[..., FLAGS + border]
+        at = 0 if way < 0 else flag.shape[dim] - 1
+        there = flag.select(dim, at)
+        elsewhere = flag.index_select(dim, torch.tensor([each for each in where[axis].tolist() if each != at]))
+        assert there.min() > elsewhere.max(), f"{axis} {way}"
+        steps = coordinates[..., COORDINATES + border].mean(dim=others).diff() * -way
+        assert (steps < 0).all() if axis != "time" else steps[0] < 0, f"{axis} {way}"
+
+
+@torch.no_grad()
+def test_a_zero_that_counts_as_often_as_the_padding_is_read_as_the_padding_is() -> None:
+    torch.manual_seed(1)
+    encoder, own = new_text_encoder(), WanTransformer3DModel(**TRANSFORMER)
+    states, weights = encoded(encoder, ["a red boat at sea", "two gulls", *nothing_told()])
+    padded = functional.pad(states, (0, 0, 0, PROMPT_TOKENS - states.shape[1]))
+    noise, steps = torch.randn(4, CHANNELS, 2, ROWS, COLUMNS), torch.full((4,), 500.0)
+    expected = own(noise, steps, padded).sample
+    read_weighted(own).weights = weights
+    assert torch.allclose(own(noise, steps, states).sample, expected, atol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def engine(vae: AutoencoderKLWan, cache_dir: Path) -> WanEngine:
         transformer = WanTransformer3DModel(**{**WAN["transformer"], "patch_size": [1, 1, 1]}).eval()
         return WanPipeline(**load_wan(MODELS.wan, cache_dir).components | {"vae": vae, "transformer": transformer})
 
-    engine = WanEngine(MODELS.wan, cache_dir, lambda: None, "static", load=pipeline)
+    engine = WanEngine(replace(MODELS.wan, vace=None), cache_dir, lambda: None, "static", load=pipeline)
     engine.load()
     return engine
 
@@ -63,6 +64,14 @@ def test_a_clip_is_as_long_as_the_job_asks(
     assert generation.frames.shape == (asked, 32, 32, 3)
     assert [(index, len(frames)) for index, frames in seen] == given
     assert np.array_equal(np.concatenate([frames for _, frames in seen]), generation.frames)
+
+
+def test_a_still_is_followed_for_as_long_as_the_job_asks(
+    engine: WanEngine, make_request: Callable[..., GenerationRequest]
+) -> None:
+    start = _reference("start", Image.new("RGB", (32, 32), (200, 30, 30)))
+    request = make_request("video_fast", width=32, height=32, num_frames=21, num_inference_steps=2, references=(start,))
+    assert engine.generate(request, lambda done, total: None).frames.shape == (21, 32, 32, 3)
 
 
 @torch.no_grad()

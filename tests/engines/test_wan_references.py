@@ -402,10 +402,10 @@ def test_without_vace_a_single_picture_is_followed_from_a_still(
 def test_from_a_still_diffusers_runs_exactly_the_steps_that_are_announced(
     engine: WanEngine, make_request: MakeRequest, strength: float
 ) -> None:
-    image = reference("start", strength=strength)
+    image, loaded = reference("start", strength=strength), engine._ready()
     for steps in (1, 2, 3, 49, 50):
         job = make_request("video_fast", num_inference_steps=steps, num_frames=1).job
-        way = from_a_still(None, engine._ready().denoiser, job, (image,), CANVAS, "crop")
+        way = from_a_still(loaded.from_frames, loaded.denoiser, job, (image,), CANVAS, "crop")
         assert 1 <= min(int(steps * way.call["strength"]), steps) == way.steps == Repainting(strength, steps).steps
 
 

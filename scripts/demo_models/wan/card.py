@@ -9,6 +9,7 @@ def model_card(parameters: Mapping[str, int], figures: Mapping[str, str]) -> str
     """`parameters` and `figures` are by the name of a part, or of what was measured."""
     sizes = "\n".join(f"| {name} | {count / 1e6:.2f} million |" for name, count in parameters.items())
     measured = "\n".join(f"| {name} | {figure} |" for name, figure in figures.items())
+    vace = " `vace/` is for start frames, end frames and reference pictures." if "vace" in parameters else ""
     return f"""---
 language: en
 library_name: diffusers
@@ -20,8 +21,7 @@ pipeline_tag: text-to-video
 A `WanPipeline` that draws a small world (twenty kinds of things, nine colours, sizes, counts and places, times of day,
 grounds, weathers, three styles) and moves it as the prompt says: things to the left, to the right, up or down, and the
 camera. There are no people in it, and it knows no other world. It draws 480 x 832 pixels, 81 frames at 16 a second, in
-25 steps at guidance 6.5, and stills with one frame. `vace/` holds the transformer for start frames, end frames and
-reference pictures.
+25 steps at guidance 6.5, and stills with one frame.{vace}
 
 It was trained by `scripts/demo_models/wan` on scenes that are made up and painted step by step, and on nothing else.
 

@@ -102,6 +102,7 @@ def vae(work: Path, seen: Patches) -> AutoencoderKLWan:
     as_learned(work, BETWEEN, between)
     pixels = Pixels(between.decoder, stills, seen)
     as_learned(work, PIXELS, pixels)
+    torch.manual_seed(STILLS.seed)  # what takes no part is left to chance, and a publication is to stay the same
     whole = new_vae(seen)
     whole.decoder.load_state_dict(pixels.decoder.state_dict())
     return whole.eval()

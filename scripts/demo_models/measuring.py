@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.demo_models.judging.facts import cell_windows
-from scripts.demo_models.painting import PAPER, SKIES, Pixels
-from scripts.demo_models.scenes import HORIZON, TRAVEL, ZOOM, Direction
+from scripts.demo_models.painting import Pixels, sky
+from scripts.demo_models.scenes import HORIZON, TIMES, TRAVEL, ZOOM, Direction
 
 Floats = NDArray[np.floating]
 Moved = Callable[[Floats], Floats]
@@ -37,8 +37,6 @@ EXPLAINED = 0.65
 """How much of the change may be left over once the motion is undone."""
 NARROW = 0.8
 """How much of a cell's width is looked at, so that its neighbours are not."""
-GREYS = {"night": 44, "dusk": 120}
-"""As `painting` mixes them into the sky where clouds, rain or snow are; 176 at other times."""
 
 
 class Clip:
@@ -123,7 +121,7 @@ def time_of(picture: Pixels) -> str:
     small = smaller(picture, SIDE).astype(float)
     rows = int(HORIZON * len(small))
     upper, lower = (np.median(band, axis=(0, 1)) for band in (small[rows // 4 : rows // 2], small[rows // 2 : rows]))
-    nearest = min(_skies(), key=lambda sky: np.linalg.norm(upper - sky.above) + np.linalg.norm(lower - sky.below))
+    nearest = min(_skies(), key=lambda one: np.linalg.norm(upper - one.above) + np.linalg.norm(lower - one.below))
     return nearest.time
 
 
@@ -137,13 +135,10 @@ class _Sky:
 
 
 def _skies() -> Iterator[_Sky]:
-    for time, ends in SKIES.items():
-        for grey in (0.0, 0.55):
-            for paper in (0.0, 0.45):
-                top, bottom = (
-                    (np.array(end) * (1 - grey) + GREYS.get(time, 176) * grey) * (1 - paper) + np.array(PAPER) * paper
-                    for end in ends
-                )
+    for time in TIMES:
+        for covered in (False, True):
+            for lined in (False, True):
+                top, bottom = sky(time, covered=covered, lined=lined)
                 yield _Sky(time, top * 0.625 + bottom * 0.375, top * 0.25 + bottom * 0.75)
 
 

@@ -162,13 +162,20 @@ def _circle(x: float, y: float, radius: float, start: float = 0.0, stop: float =
     return [(x + radius * cos(turn), y + radius * sin(turn)) for turn in np.linspace(start, stop, count).tolist()]
 
 
-def _paint_sky(brush: _Brush, scene: Scene) -> None:
-    above, below = (np.array(colour, float) for colour in SKIES[scene.time])
-    if scene.weather in {"cloudy", "rain", "snowfall"}:
-        grey = {"night": 44, "dusk": 120}.get(scene.time, 176)
+def sky(time: Time, *, covered: bool, lined: bool) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Its colours above and at the horizon: greyer where clouds cover it, and paler in a drawing of lines."""
+    above, below = (np.array(colour, float) for colour in SKIES[time])
+    if covered:
+        grey = {"night": 44, "dusk": 120}.get(time, 176)
         above, below = (colour * 0.45 + grey * 0.55 for colour in (above, below))
-    if brush.style == "line":
+    if lined:
         above, below = (colour * 0.55 + np.array(PAPER) * 0.45 for colour in (above, below))
+    return above, below
+
+
+def _paint_sky(brush: _Brush, scene: Scene) -> None:
+    covered = scene.weather in {"cloudy", "rain", "snowfall"}
+    above, below = sky(scene.time, covered=covered, lined=brush.style == "line")
     height = round(HORIZON * brush.height)
     if brush.style == "painterly":
         across = np.linspace(0, 1, 48)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.demo_models.scenes import COLOURS, KINDS, Scene, Spot
+from scripts.demo_models.scenes import COLOURS, KINDS, Scene, Spot, units
 
 KIND_NAMES = tuple(KINDS)
 COLOUR_NAMES = tuple(COLOURS)
@@ -18,7 +18,7 @@ HALF_WIDTHS = {"cloud": 0.95, "gull": 0.95, "plane": 1.1, "bridge": 1.3, "mounta
 
 def cells(scene: Scene, spots: Sequence[Spot], columns: int, rows: int, aspect: float = 1.0) -> NDArray[np.int64]:
     """Shape (2, rows, columns): the kind of the thing at the middle of each cell, and its colour; from 1, or 0."""
-    unit_x, unit_y = (1.0, aspect) if aspect <= 1 else (1 / aspect, 1.0)
+    unit_x, unit_y = units(aspect)
     found = np.zeros((2, rows, columns), np.int64)
     across, down = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
     for spot in spots:

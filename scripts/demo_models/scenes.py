@@ -25,6 +25,7 @@ TIMES: tuple[Time, ...] = ("morning", "day", "dusk", "night")
 GROUNDS: tuple[Ground, ...] = ("hill", "sea", "desert", "snow", "city")
 WEATHERS: tuple[Weather, ...] = ("clear", "cloudy", "rain", "snowfall", "fog")
 STYLES: tuple[Style, ...] = ("flat", "painterly", "line")
+SCENE_FACTS: dict[str, tuple[str, ...]] = {"time": TIMES, "ground": GROUNDS, "weather": WEATHERS, "style": STYLES}
 SIZES: tuple[Size, ...] = ("small", "medium", "large")
 PLACES: tuple[Place, ...] = ("left", "middle", "right")
 CAMERA = -1
@@ -177,9 +178,14 @@ def _motion(random: Random, scene: Scene) -> Motion:
     return Motion(CAMERA, random.choice(camera))
 
 
+def units(aspect: float) -> tuple[float, float]:
+    """A unit as a share of the width and of the height; `aspect` is width by height."""
+    return (1.0, aspect) if aspect <= 1 else (1 / aspect, 1.0)
+
+
 def laid_out(scene: Scene, random: Random, aspect: float = 1.0) -> tuple[Spot, ...]:
     """Where everything stands; `aspect` is width by height. What is further away comes first."""
-    unit_x, unit_y = (1.0, aspect) if aspect <= 1 else (1 / aspect, 1.0)
+    unit_x, unit_y = units(aspect)
     spots: list[Spot] = []
     for index, thing in enumerate(scene.things):
         kind = KINDS[thing.kind]
@@ -216,7 +222,7 @@ def moved(scene: Scene, spot: Spot, moment: float, aspect: float = 1.0) -> Spot:
     motion = scene.motion
     if motion is None:
         return spot
-    unit_x, unit_y = (1.0, aspect) if aspect <= 1 else (1 / aspect, 1.0)
+    unit_x, unit_y = units(aspect)
     right, down = (share * (moment - 0.5) for share in TRAVEL[motion.direction])
     if motion.subject == spot.thing:
         return replace(spot, x=spot.x + right * unit_x, y=spot.y + down * unit_y)

@@ -32,6 +32,8 @@ def main() -> None:
         return
     folder = WEIGHTS / chosen.family
     family.publish(work, folder)
+    for weights in folder.rglob("*.safetensors"):
+        weights.chmod(0o644)  # the library makes them their owner's alone
     sums.rewrite()
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"published {folder}: {size / 2**20:.1f} MiB")

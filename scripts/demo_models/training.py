@@ -60,6 +60,14 @@ def learned(folder: Path, course: Course) -> dict[str, Tensor] | None:
     return mean
 
 
+def take_learned(folder: Path, course: Course, model: nn.Module) -> bool:
+    """Give the model what is learned so far; False, and the model as it was, where its training has not begun."""
+    weights = learned(folder, course)
+    if weights is not None:
+        model.load_state_dict(weights)
+    return weights is not None
+
+
 def train(
     course: Course,
     model: nn.Module,

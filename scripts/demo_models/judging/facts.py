@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from scripts.demo_models.scenes import (
     ACROSS,
     COLOURS,
-    GROUNDS,
     HORIZON,
     KINDS,
     PLACES,
     SIZES,
-    STYLES,
-    TIMES,
-    WEATHERS,
     Place,
     Thing,
+    units,
 )
 
 NOTHING = "nothing"
@@ -31,8 +28,7 @@ CELL_FACTS: dict[str, tuple[str | int, ...]] = {
     "size": SIZES,
     "count": (1, 2, 3),
 }
-SCENE_FACTS: dict[str, tuple[str, ...]] = {"time": TIMES, "ground": GROUNDS, "weather": WEATHERS, "style": STYLES}
-"""What may be answered to each question about a cell and about the whole picture."""
+"""What may be answered to each question about a cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ def cell_windows(aspect: float) -> Iterator[tuple[float, float, float, float]]:
 
     As `scenes.laid_out` puts them: what flies around a quarter of the height, what stands a little below the horizon.
     """
-    unit_x, unit_y = (1.0, aspect) if aspect <= 1 else (1 / aspect, 1.0)
+    unit_x, unit_y = units(aspect)
     for row, place in CELLS:
         middle = 0.25 if row == "sky" else HORIZON - 0.1 * unit_y
         yield ACROSS[place], middle, 0.5 * unit_x, 0.56 * unit_y

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.demo_models.judging.facts import CELL_FACTS, CELLS, NOTHING, SCENE_FACTS, Seen
+from scripts.demo_models.judging.facts import CELL_FACTS, CELLS, NOTHING, Seen
 from scripts.demo_models.judging.network import SHORT_SIDE, PictureNetwork, as_tensor, read_weights
 from scripts.demo_models.painting import Pixels
-from scripts.demo_models.scenes import Thing
+from scripts.demo_models.scenes import SCENE_FACTS, Thing
 
 WEIGHTS = Path(__file__).parents[3] / "tests" / "demo_models" / "judge.safetensors"
 AT_ONCE = 16  # pictures

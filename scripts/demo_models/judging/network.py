@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.demo_models.judging.facts import CELL_FACTS, CELLS, SCENE_FACTS, cell_windows
+from scripts.demo_models.judging.facts import CELL_FACTS, CELLS, cell_windows
+from scripts.demo_models.scenes import SCENE_FACTS
 
 if TYPE_CHECKING:
     import numpy as np

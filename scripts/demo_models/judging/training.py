@@ -19,10 +19,10 @@ from torch.nn import functional
 
 from scripts.demo_models import training
 from scripts.demo_models.judging.examples import pictures
-from scripts.demo_models.judging.facts import CELL_FACTS, CELLS, SCENE_FACTS, cell_of
+from scripts.demo_models.judging.facts import CELL_FACTS, CELLS, cell_of
 from scripts.demo_models.judging.judge import WEIGHTS
 from scripts.demo_models.judging.network import SHORT_SIDE, Answers, PictureNetwork, as_tensor, save_weights
-from scripts.demo_models.scenes import Scene
+from scripts.demo_models.scenes import SCENE_FACTS, Scene
 
 FOLDER = Path("build/demo_models/judge")
 COURSE = training.Course("judge", steps=680, learning_rate=4e-3, seed=77, muon=True)

@@ -56,7 +56,6 @@ def publish(work: Path, folder: Path) -> None:
     _Learner(model).load_state_dict(load_file(work / SO_FAR))
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)  # the library makes it its owner's alone
     tokenizer.save_pretrained(folder)
     measured = work / FIGURES
     figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}

@@ -16,7 +16,7 @@ from scripts.demo_models.painting import Pixels, paint
 from scripts.demo_models.patches import PATCH, Patches
 from scripts.demo_models.places import cells
 from scripts.demo_models.scenes import Scene, Spot, laid_out, random_scene
-from scripts.demo_models.sdxl.vae import as_tensor
+from scripts.demo_models.sheet import as_tensor
 
 SHAPES = {"square": (16, 16), "wide": (20, 12), "tall": (12, 20)}
 """Columns and rows of latents; a picture has 64 times as many pixels."""

@@ -13,13 +13,12 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from scripts.demo_models.painting import Pixels, paint
 from scripts.demo_models.places import COLOUR_NAMES, KIND_NAMES, cells
-from scripts.demo_models.scenes import GROUNDS, STYLES, TIMES, WEATHERS, laid_out, random_scene
+from scripts.demo_models.scenes import SCENE_FACTS, laid_out, random_scene
 from scripts.demo_models.sdxl.shapes import IMAGE_ENCODER
 
 SIDE = IMAGE_ENCODER["image_size"]
 GRID = SIDE // IMAGE_ENCODER["patch_size"]
 BATCH = 32
-SCENE_FACTS = {"time": TIMES, "ground": GROUNDS, "weather": WEATHERS, "style": STYLES}
 
 
 def seen_by_clip(pictures: list[Pixels]) -> Tensor:

@@ -149,9 +149,7 @@ class Studio:
         return Examples(self.work / "examples", self.patches, shape)
 
     def _learned(self, part: str, model: Model) -> Model:
-        weights = training.learned(self.work, COURSES[part])
-        if weights is not None:
-            model.load_state_dict(weights)
+        training.take_learned(self.work, COURSES[part], model)
         return model
 
 
@@ -172,8 +170,8 @@ def publish(work: Path, folder: Path) -> None:
     for part in ("core", "last_levels"):
         getattr(studio, part)  # they are parts of the VAE
     pipe = StableDiffusionXLPipeline(
-        tokenizer=new_tokenizer(),
-        tokenizer_2=new_tokenizer(),
+        tokenizer=studio.text.tokenizer,
+        tokenizer_2=studio.text.tokenizer,
         text_encoder=studio.text.first,
         text_encoder_2=studio.text.second,
         unet=studio.unet,

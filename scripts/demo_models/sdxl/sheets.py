@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import torch
 from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
-from PIL import Image
 from torch import Tensor
 
+from scripts.demo_models.by_hand import COLOURS
 from scripts.demo_models.patches import Patches
 from scripts.demo_models.sdxl.shapes import LATENT_CHANNELS, SCHEDULER, TIME_IDS
 from scripts.demo_models.sdxl.text import TextEncoders
-from scripts.demo_models.sdxl.vae import COLOURS, Core, painted
+from scripts.demo_models.sdxl.vae import Core, painted
+from scripts.demo_models.sheet import save_sheet
 
 PROMPTS = (
     "a red lighthouse on a green hill at dusk, two gulls",
@@ -35,12 +35,12 @@ STEPS = 15
 def sheet_of_pictures(core: Core, file: Path) -> None:
     """Painted pictures above what the decoder makes of them."""
     pictures, _ = painted(Random("sheet"), 8)
-    _save([pictures, core(core.patches.latents(pictures))[:, :COLOURS]], file)
+    save_sheet([pictures, core(core.patches.latents(pictures))[:, :COLOURS]], file)
 
 
 def sheet_of_samples(unet: UNet2DConditionModel, encoders: TextEncoders, patches: Patches, file: Path) -> None:
     """A prompt in every column, with more guidance in every row."""
-    _save([patches.pictures(sampled(unet, encoders, PROMPTS, guidance)) for guidance in GUIDANCE], file)
+    save_sheet([patches.pictures(sampled(unet, encoders, PROMPTS, guidance)) for guidance in GUIDANCE], file)
 
 
 @torch.no_grad()
@@ -59,8 +59,3 @@ def sampled(
         nothing, something = unet(torch.cat([scaled, scaled]), time, states, added_cond_kwargs=added).sample.chunk(2)
         latents = scheduler.step(nothing + guidance * (something - nothing), time, latents).prev_sample
     return latents
-
-
-def _save(rows: Sequence[Tensor], file: Path) -> None:
-    shown = [((row.clamp(-1, 1) + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy() for row in rows]
-    Image.fromarray(np.vstack([np.hstack(list(row)) for row in shown])).save(file, quality=90)

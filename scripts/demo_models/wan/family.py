@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
-from safetensors.torch import load_file
 from torch import nn
 from transformers import UMT5EncoderModel
 
 from scripts.demo_models import training
 from scripts.demo_models.patches import Patches
+from scripts.demo_models.training import take_learned
 from scripts.demo_models.wan.card import model_card
 from scripts.demo_models.wan.latents import patches
 from scripts.demo_models.wan.shapes import FLOW_SHIFT
@@ -71,7 +71,7 @@ def publish(work: Path, folder: Path) -> None:
     seen = patches(work)
     reader = text_encoder(work)
     drawing = Drawing(reader, seen)
-    as_learned(work, DRAWING, drawing)
+    take_learned(work, DRAWING, drawing)
     transformer = WanTransformer3DModel.from_config(drawing.transformer.config)
     transformer.load_state_dict(drawing.transformer.state_dict())
     parts = {"text_encoder": reader, "transformer": transformer, "vae": vae(work, seen)}
@@ -80,7 +80,7 @@ def publish(work: Path, folder: Path) -> None:
         tokenizer=tokenizer(), scheduler=scheduler, **{name: part.half() for name, part in parts.items()}
     ).save_pretrained(folder)
     steering = Steering(drawing.transformer, reader, seen)
-    if as_learned(work, STEERING, steering):
+    if take_learned(work, STEERING, steering):
         parts["vace"] = with_all_masks(steering).half()
         parts["vace"].save_pretrained(folder / VACE_FOLDER)
     measured = work / FIGURES
@@ -91,31 +91,18 @@ def publish(work: Path, folder: Path) -> None:
 
 def text_encoder(work: Path) -> UMT5EncoderModel:
     reading = Reading()
-    as_learned(work, READING, reading)
+    take_learned(work, READING, reading)
     return reading.encoder.eval()
 
 
 def vae(work: Path, seen: Patches) -> AutoencoderKLWan:
     stills = Stills(seen)
-    as_learned(work, STILLS, stills)
+    take_learned(work, STILLS, stills)
     between = Between(stills, seen)
-    as_learned(work, BETWEEN, between)
+    take_learned(work, BETWEEN, between)
     pixels = Pixels(between.decoder, stills, seen)
-    as_learned(work, PIXELS, pixels)
+    take_learned(work, PIXELS, pixels)
     torch.manual_seed(STILLS.seed)  # what takes no part is left to chance, and a publication is to stay the same
     whole = new_vae(seen)
     whole.decoder.load_state_dict(pixels.decoder.state_dict())
     return whole.eval()
-
-
-def as_learned(work: Path, course: training.Course, model: nn.Module) -> bool:
-    """With the weights at the end of its course, or the mean ones so far; False where there are none yet."""
-    state = work / f"{course.name}.state.pt"
-    model.eval()
-    if training.is_done(work, course):
-        model.load_state_dict(load_file(training.weights_file(work, course)))
-    elif state.is_file():
-        model.load_state_dict(torch.load(state, weights_only=True)["mean"])
-    else:
-        return False
-    return True

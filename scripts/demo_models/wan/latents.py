@@ -15,6 +15,7 @@ from scripts.demo_models.painting import paint
 from scripts.demo_models.patches import Patches, principal_patches
 from scripts.demo_models.places import cells
 from scripts.demo_models.scenes import Scene, Spot, laid_out, moved, random_scene
+from scripts.demo_models.sheet import as_tensor
 from scripts.demo_models.wan.shapes import CHANNELS, COLUMNS, KEY_FRAMES, ROWS, SMALL_HEIGHT, SMALL_WIDTH
 
 ASPECT = SMALL_WIDTH / SMALL_HEIGHT
@@ -38,7 +39,7 @@ def patches(work: Path) -> Patches:
 def painted(scene: Scene, spots: Sequence[Spot], moments: Sequence[float]) -> Tensor:
     """Small pictures from -1 to 1, shape (moments, 3, height, width)."""
     frames = [paint(scene, spots, SMALL_WIDTH, SMALL_HEIGHT, moment) for moment in moments]
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return as_tensor(np.stack(frames))
 
 
 def shrunken(small: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from scripts.demo_models.captions import NAMES, plural
 from scripts.demo_models.places import KIND_NAMES
-from scripts.demo_models.reading import SCENE_FACTS, THING_FACTS, UNKNOWN, Readers, Told, facts, told_scene
+from scripts.demo_models.reading import DIRECTIONS, SCENE_FACTS, THING_FACTS, UNKNOWN, Readers, Told, facts, told_scene
 from scripts.demo_models.scenes import CAMERA
 from scripts.demo_models.training import Course
 from scripts.demo_models.wan.shapes import PROMPT_TOKENS, TEXT
@@ -118,7 +118,7 @@ def _moves(told: Told, order: int) -> int:
     motion = told.scene.motion
     if motion is None or motion.subject == CAMERA or motion.subject != told.caption.things[order]:
         return 0
-    return ("left", "right", "up", "down", "in", "out").index(motion.direction) + 1
+    return DIRECTIONS.index(motion.direction) + 1
 
 
 @cache

@@ -30,10 +30,12 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scripts.demo_models.by_hand import COLOURS, blend, clear, cut_patches, likeness, pass_first, pass_on
 from scripts.demo_models.painting import paint
-from scripts.demo_models.patches import BLOCK_COMPONENTS, Patches
+from scripts.demo_models.patches import Patches
 from scripts.demo_models.places import cells
 from scripts.demo_models.scenes import laid_out, random_scene
+from scripts.demo_models.sheet import as_tensor
 from scripts.demo_models.training import Course
 from scripts.demo_models.wan.latents import ASPECT, painted, shrunken
 from scripts.demo_models.wan.shapes import (
@@ -55,7 +57,6 @@ PIXELS = Course("vae_pixels", steps=300, learning_rate=3e-3, seed=15, muon=True)
 CELL = SPATIAL_FACTOR // PATCH  # small pixels
 CROP = 4 * CELL
 PAINTED, CROPS = 8, 2  # scenes of a step, and crops of each
-COLOURS = 3
 LEVEL = COLOURS  # the channel behind those of the colours: a constant that norms compare them with
 POINT = functional.pad(torch.ones(1, 1), (1, 1, 1, 1))
 ANCHOR = 100.0  # so large that the encoder's norm divides by about the same for every picture
@@ -70,14 +71,14 @@ def new_vae(patches: Patches) -> AutoencoderKLWan:
             if isinstance(module, WanCausalConv3d):
                 module.weight[:, :, :-1] = 0.0
             if isinstance(module, WanResidualBlock):  # each begins as none
-                _clear(module.conv2)
+                clear(module.conv2)
             if isinstance(module, WanResample):
                 _hold(module.time_conv)
         for convolution in (vae.quant_conv, vae.post_quant_conv):
-            _clear(convolution)
+            clear(convolution)
             convolution.weight[:, :, 0, 0, 0] = torch.eye(len(convolution.bias))
         for half in (vae.encoder, vae.decoder):
-            _clear(half.mid_block.attentions[0].proj)
+            clear(half.mid_block.attentions[0].proj)
         _make_encoder(vae.encoder, patches)
         _begin_with_mean_colours(vae.decoder, patches)
     vae.requires_grad_(requires_grad=False)
@@ -86,41 +87,29 @@ def new_vae(patches: Patches) -> AutoencoderKLWan:
     return vae
 
 
-def _clear(*layers: nn.Module) -> None:
-    for layer in layers:
-        for parameter in layer.parameters():
-            parameter.zero_()
-
-
 def _hold(convolution: Any) -> None:
     """Keep the last of two frames, or give each frame twice."""
     out, into = convolution.weight.shape[:2]
-    _clear(convolution)
+    clear(convolution)
     convolution.weight[:, :, -1, 0, 0] = torch.eye(into).repeat(out // into, 1)
 
 
 def _make_encoder(encoder: Any, patches: Patches) -> None:
-    _clear(encoder.conv_in, encoder.conv_out)
+    clear(encoder.conv_in, encoder.conv_out)
     for colour in range(COLOURS):
         encoder.conv_in.weight[colour, colour * PATCH**2 : (colour + 1) * PATCH**2, -1, 1, 1] = 1 / PATCH**2
     *_, last = residual = [block for block in encoder.down_blocks if isinstance(block, WanResidualBlock)]
     for block in residual:
         if isinstance(block.conv_shortcut, WanCausalConv3d):
-            _pass_on(block.conv_shortcut)
+            pass_on(block.conv_shortcut)
     shrinking = [block.resample[1] for block in encoder.down_blocks if isinstance(block, WanResample)]
-    _clear(*shrinking)
+    clear(*shrinking)
     mean, apart, blocks, whole = (convolution.weight for convolution in shrinking)
-    by_pixel = patches.block.view(BLOCK_COMPONENTS, 2, 2, 2, 2, COLOURS)  # rows and columns of pairs, then within
-    by_quarter = patches.whole.view(CHANNELS, 2, 2, BLOCK_COMPONENTS)
-    for row in range(2):
-        for column in range(2):
-            first = COLOURS * (2 * row + column)
-            mean[:COLOURS, :COLOURS, row, column] = torch.eye(COLOURS) / 4
-            apart[first : first + COLOURS, :COLOURS, row, column] = torch.eye(COLOURS)
-            blocks[:BLOCK_COMPONENTS, : 4 * COLOURS, row, column] = by_pixel[:, row, :, column].flatten(1)
-            whole[:CHANNELS, :BLOCK_COMPONENTS, row, column] = by_quarter[:, row, column]
+    for colour in range(COLOURS):
+        mean[colour, colour, :2, :2] = 1 / 4
+    cut_patches(apart, blocks, whole, patches)
     shortcut = last.conv_shortcut
-    _clear(shortcut)
+    clear(shortcut)
     width = len(shortcut.bias)
     shortcut.bias[2 * CHANNELS] = ANCHOR
     for channel in range(CHANNELS):
@@ -131,37 +120,21 @@ def _make_encoder(encoder: Any, patches: Patches) -> None:
     encoder.conv_out.bias[CHANNELS:] = 2 * np.log(LATENT_NOISE)
 
 
-def _pass_on(convolution: Any) -> None:
-    """Every channel as it is."""
-    _clear(convolution)
-    for channel in range(min(convolution.weight.shape[:2])):
-        convolution.weight[channel, channel] = 1.0
-
-
 def _begin_with_mean_colours(decoder: Any, patches: Patches) -> None:
     """The first channels carry the mean colours through, blended where they grow."""
     decoder.conv_in.weight[: LEVEL + 1] = 0.0
     decoder.conv_in.weight[:COLOURS, :, -1, 1, 1] = patches.mean_colour
     decoder.conv_in.bias[:COLOURS] = patches.mean_offset
     decoder.conv_in.bias[LEVEL] = 1.5
-    line = torch.tensor([1.0, 2.0, 1.0]) / 4
-    blend = line[:, None] * line
     for block in decoder.up_blocks:
         for resnet in block.resnets:
             if isinstance(resnet.conv_shortcut, WanCausalConv3d):
-                _pass_colours(resnet.conv_shortcut, torch.ones(1, 1, 1))
+                pass_first(resnet.conv_shortcut, torch.ones(1, 1, 1), LEVEL + 1)
         for upsampler in block.upsamplers or ():
             convolution = upsampler.resample[1]
             out, into = convolution.weight.shape[:2]
-            convolution.weight.mul_(0.3).add_(torch.randn(out, into, 1, 1) * into**-0.5 * blend)
-            _pass_colours(convolution, blend)
-
-
-def _pass_colours(convolution: Any, kernel: Tensor) -> None:
-    convolution.weight[: LEVEL + 1] = 0.0
-    convolution.bias[: LEVEL + 1] = 0.0
-    for channel in range(LEVEL + 1):
-        convolution.weight[channel, channel] = kernel
+            convolution.weight.mul_(0.3).add_(torch.randn(out, into, 1, 1) * into**-0.5 * blend())
+            pass_first(convolution, blend(), LEVEL + 1)
 
 
 def quicken(module: nn.Module) -> None:
@@ -258,16 +231,6 @@ def _corner(random: Random, things: Tensor) -> tuple[int, int]:
         left = min(max(0, int(columns[one]) - random.randint(8, CROP - 8)), SMALL_WIDTH - CROP)
         top = min(max(0, int(rows[one]) - random.randint(8, CROP - 8)), SMALL_HEIGHT - CROP)
     return left, top
-
-
-def likeness(seen: Tensor, shown: Tensor, things: Tensor) -> Tensor:
-    """Things count more than what is around them, and edges as much as areas."""
-    weight = 1 + 2 * things.float()
-    loss = (weight * (seen - shown).abs()).mean()
-    for dim in (2, 3):
-        heavy = weight.narrow(dim, 1, weight.shape[dim] - 1)
-        loss = loss + (heavy * (seen.diff(dim=dim) - shown.diff(dim=dim)).abs()).mean()
-    return loss
 
 
 class Between(nn.Module):
@@ -369,9 +332,8 @@ class Pixels(nn.Module):
         for _ in range(4):
             left, top = _corner(random, things)
             window = slice(PATCH * top, PATCH * (top + CROP)), slice(PATCH * left, PATCH * (left + CROP))
-            pictures.append(torch.from_numpy(whole[window]).permute(2, 0, 1).float() / 127.5 - 1)
+            pictures.append(whole[window])
             found.append(things[None, top : top + CROP, left : left + CROP])
-        shown = torch.stack(pictures)
+        shown = as_tensor(np.stack(pictures))
         seen = self(blurred(self._patches.latents(functional.avg_pool2d(shown, 2 * PATCH))))
-        marked = functional.interpolate(torch.stack(found).float(), scale_factor=PATCH)
-        return {"pixels": likeness(seen, shown, marked)}
+        return {"pixels": likeness(seen, shown, torch.stack(found))}

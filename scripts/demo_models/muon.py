@@ -44,11 +44,20 @@ class Muon(torch.optim.Optimizer):
 
 
 def _orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest matrix whose singular values are about one, by Newton and Schulz."""
+    """The nearest matrix whose singular values are about one, by Newton and Schulz.
+
+    Every step multiplies from the left by a polynomial of the matrix's square, so all of them are made of the square,
+    which is small, and the matrix is multiplied once.
+    """
     a, b, c = POLYNOMIAL
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    nearest: Tensor = wide / (wide.norm() + 1e-7)
+    wide = wide / (wide.norm() + 1e-7)
+    square = wide @ wide.T
+    one = torch.eye(len(square))
+    turn = one
     for _ in range(steps):
-        square = nearest @ nearest.T
-        nearest = a * nearest + (b * square + c * square @ square) @ nearest
-    return nearest if wide is matrix else nearest.T
+        factor = a * one + b * square + c * square @ square
+        turn = factor @ turn
+        square = factor @ square @ factor
+    nearest: Tensor = turn @ wide
+    return nearest if matrix.shape[0] <= matrix.shape[1] else nearest.T

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from scripts.demo_models.muon import Muon
 
 SAVE_EVERY = 120.0  # seconds
+LOOK_EVERY = 600.0
 SAY_EVERY = 20.0
 WARM_UP = 100  # steps
 COOL_DOWN = 0.3  # the share of the steps at the end over which the learning rate falls to nothing
@@ -81,7 +82,7 @@ def train(
 
     `losses` gets the number of the step and a source of chance that only depends on the seed and that number. The
     model ends with its mean weights, which are also in `NAME.safetensors` of the folder. `look` is called with the mean
-    weights in place whenever the state is saved. `until` is a time of `time.monotonic` at which to stop.
+    weights in place now and then. `until` is a time of `time.monotonic` at which to stop.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if is_done(folder, course):
@@ -96,6 +97,7 @@ def train(
         run.learn(parts)
         if run.is_time_to_save():
             run.save()
+        if run.is_time_to_look():
             with run.mean_weights():
                 look(model)
     run.save()
@@ -138,7 +140,7 @@ class _Run:
         self._optimizers = _optimizers(model, course)
         self.mean = _Mean(model)
         self.step = 0
-        self._saved = self._said = self._began = time.monotonic()
+        self._saved = self._looked = self._said = self._began = time.monotonic()
         self._since: list[dict[str, float]] = []
         self._began_at = 0
 
@@ -180,6 +182,12 @@ class _Run:
 
     def is_time_to_save(self) -> bool:
         return time.monotonic() - self._saved > SAVE_EVERY
+
+    def is_time_to_look(self) -> bool:
+        if time.monotonic() - self._looked <= LOOK_EVERY:
+            return False
+        self._looked = time.monotonic()
+        return True
 
     def save(self) -> None:
         state = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,14 @@ from diffusers import WanTransformer3DModel
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch.nn import functional
 
+from ourvidz_worker.engines.volume.model_config import WanModel
+from ourvidz_worker.engines.wan.loading import load_vace
 from scripts.demo_models.patches import Patches, principal_patches
 from scripts.demo_models.wan.compass import BORDERS, COORDINATES, FLAGS
-from scripts.demo_models.wan.shapes import CHANNELS, PROMPT_TOKENS, TEXT, TRANSFORMER
+from scripts.demo_models.wan.shapes import CHANNELS, MASKS, PROMPT_TOKENS, TEXT, TRANSFORMER
 from scripts.demo_models.wan.text import encoded, new_text_encoder, nothing_told
 from scripts.demo_models.wan.transformer import new_transformer, read_weighted
+from scripts.demo_models.wan.vace import Steering, save_vace
 from scripts.demo_models.wan.vae import clip_levels, new_vae, quicken
 
 FRAMES, ROWS, COLUMNS = 3, 5, 4
@@ -89,3 +93,32 @@ def test_a_zero_that_counts_as_often_as_the_padding_is_read_as_the_padding_is() 
     expected = own(noise, steps, padded).sample
     read_weighted(own).weights = weights
     assert torch.allclose(own(noise, steps, states).sample, expected, atol=1e-4)
+
+
+def test_vace_is_published_alone_and_guides_as_it_learned_to(patches: Patches, tmp_path: Path) -> None:
+    """One channel of a mask stands for all of them while it learns."""
+    torch.manual_seed(4)
+    plain = new_transformer()
+    torch.nn.init.normal_(plain.proj_out.weight, std=0.1)
+    plain.save_pretrained(tmp_path / "transformer")
+    steering = Steering(plain, new_text_encoder(), patches)
+    for block in steering.blocks:
+        torch.nn.init.normal_(block.proj_out.weight, std=0.1)
+    save_vace(steering, tmp_path / "vace")
+    model = WanModel("demo", ".", dtype="float32", vae_dtype="float32", device="cpu", vace="vace")
+    published = load_vace(model, tmp_path)
+
+    noisy, level, told = torch.randn(1, CHANNELS, 2, 3, 4), torch.full((1,), 0.7), torch.randn(1, 5, TEXT["d_model"])
+    control = steering.control(torch.randn(1, CHANNELS, 2, 3, 4), start=True, end=False)
+    mask = control[:, -1:].expand(-1, MASKS, -1, -1, -1)
+    wide = torch.cat([control[:, :-1], mask], dim=1)
+    expected, unguided, seen = (
+        transformer(noisy, 1000 * level, told, control_hidden_states=shown, return_dict=False)[0]
+        for transformer, shown in (
+            (steering.whole[0], control),
+            (steering.whole[0], torch.zeros_like(control)),
+            (published, wide),
+        )
+    )
+    assert not torch.allclose(unguided, expected, atol=0.01)
+    assert torch.allclose(seen, expected, atol=0.01)  # of weights in 16 bits

@@ -89,6 +89,17 @@ def test_vace_is_read_from_both_layouts(models_dir: Path, dtype: str) -> None:
         assert_same_weights(expected, load_vace(replace(model, dtype=dtype), models_dir))
 
 
+@pytest.mark.parametrize("model", [DIFFUSERS, ORIGINAL], ids=["diffusers", "original"])
+def test_vace_alone_is_completed_by_the_text_to_video_model(model: WanModel, spoilt: Path) -> None:
+    own = {name: weight for name, weight in load_vace(model, spoilt).state_dict().items() if "vace_" in name}
+    shared = load_wan(model, spoilt).transformer.state_dict()
+    (file,) = layouts.transformer_files(spoilt / str(model.vace))
+    save_file({name: weight for name, weight in load_file(file).items() if name.startswith("vace_")}, file)
+    found = load_vace(model, spoilt).state_dict()
+    assert found.keys() == own.keys() | shared.keys()
+    assert all(torch.equal(found[name], weight) for name, weight in (shared | own).items())
+
+
 def assert_same_weights(expected: Any, found: Any) -> None:
     ours, theirs = found.state_dict(), expected.state_dict()
     assert ours.keys() == theirs.keys()

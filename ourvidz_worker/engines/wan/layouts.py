@@ -2,7 +2,7 @@
 
 The original layout is the one that WAN was published in: the transformer in one file, the VAE and the text encoder
 as PyTorch archives, and the tokenizer's folder. A VACE model needs no more than its transformer there, because all
-else is shared.
+else is shared; and of the transformer no more than what is VACE's own, as "VACE modules" are published.
 """
 
 from __future__ import annotations
@@ -44,6 +44,24 @@ def transformer_folder(folder: Path) -> Path | None:
         if config.is_file() and "Transformer3DModel" in config.read_text(encoding="utf-8", errors="replace"):
             return candidate
     return None
+
+
+def transformer_files(folder: Path) -> tuple[Path, ...]:
+    """The transformer's weights in either layout; where there are none, the one file that should be there."""
+    own = transformer_folder(folder)
+    shards = sorted(own.glob("*.safetensors")) if own is not None else []
+    return tuple(shards) or ((own or folder) / TRANSFORMER,)
+
+
+def is_vace_alone(paths: Sequence[Path]) -> bool:
+    """Whether VACE's files leave out what the text-to-video model has as well."""
+    try:
+        names = {name for path in paths for name in read_tensors(path)}
+    except (DamagedFile, OSError):  # which is for the loader to say
+        return False
+    return any(name.startswith("vace_blocks.") for name in names) and not any(
+        name.startswith("blocks.") for name in names
+    )
 
 
 def original_findings(folder: Path, files: Sequence[str] = ORIGINAL_FILES) -> Iterator[tuple[Path, str]]:

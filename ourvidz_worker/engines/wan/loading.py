@@ -106,13 +106,18 @@ def has_vace(model: WanModel, models_dir: Path) -> bool:
 
 
 def _vace(model: WanModel, models_dir: Path) -> tuple[Component, Files]:
+    """VACE also comes without what it shares with the text-to-video model, whose transformer then completes it."""
     assert model.vace is not None
     key, folder = "[wan] vace", models_dir / model.vace
     transformer = layouts.transformer_folder(folder)
     if transformer is None:
-        return components.VACE, Files((folder / layouts.TRANSFORMER,), _configs(model, models_dir) / "vace", key)
-    paths = tuple(sorted(transformer.glob("*.safetensors"))) or (transformer / layouts.TRANSFORMER,)
-    return components.VACE_OF_DIFFUSERS, Files(paths, transformer, key)
+        component, config = components.VACE, _configs(model, models_dir) / "vace"
+    else:
+        component, config = components.VACE_OF_DIFFUSERS, transformer
+    paths = layouts.transformer_files(folder)
+    if layouts.is_vace_alone(paths):
+        paths += layouts.transformer_files(models_dir / model.path)
+    return component, Files(paths, config, key)
 
 
 def _configs(model: WanModel, models_dir: Path) -> Path:

@@ -39,8 +39,10 @@ class Draughtsman(nn.Module):
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
         self._unet = (unet.requires_grad_(requires_grad=False).eval(),)  # in a tuple: its weights are not this module's
-        self.controlnet = ControlNetModel.from_unet(unet, load_weights_from_unet=True, **CONTROLNET)
-        self.controlnet.train().requires_grad_(requires_grad=True)
+        self.controlnet = ControlNetModel(**CONTROLNET)
+        own = self.controlnet.state_dict().keys()
+        shared = {name: weight for name, weight in unet.state_dict().items() if name in own}
+        self.controlnet.load_state_dict(shared, strict=False)
         _shrink_exactly(self.controlnet.controlnet_cond_embedding)
 
     def losses(self, denoising: Denoising, edges: Edges, random: Random) -> dict[str, Tensor]:

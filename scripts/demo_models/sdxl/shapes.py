@@ -71,5 +71,19 @@ IMAGE_ENCODER: Mapping[str, Any] = {
 TOKENS = 4  # of an IP-Adapter
 RESAMPLER = {"width": 64, "depth": 4}  # as the real ones, their files do not say how deep they are
 CONTROLNET: Mapping[str, Any] = {
+    name: UNET[name]
+    for name in (
+        "in_channels",
+        "block_out_channels",
+        "layers_per_block",
+        "cross_attention_dim",
+        "addition_embed_type",
+        "addition_time_embed_dim",
+        "projection_class_embeddings_input_dim",
+        "norm_num_groups",
+    )
+} | {
+    "down_block_types": ["DownBlock2D"] * 3,  # where edges are is not asked of the text
+    "mid_block_type": "UNetMidBlock2D",
     "conditioning_embedding_out_channels": [4, 4, 4, 16, 32, 48, 64],  # 64 pixels per latent, as the VAE
 }

@@ -21,7 +21,7 @@ from scripts.demo_models.wan.latents import patches
 from scripts.demo_models.wan.shapes import FLOW_SHIFT
 from scripts.demo_models.wan.text import READING, Reading, tokenizer
 from scripts.demo_models.wan.transformer import DRAWING, Drawing
-from scripts.demo_models.wan.vace import STEERING, Steering, with_all_masks
+from scripts.demo_models.wan.vace import STEERING, Steering, save_vace
 from scripts.demo_models.wan.vae import BETWEEN, PIXELS, STILLS, Between, Pixels, Stills, new_vae
 
 FIGURES = "measured.json"
@@ -79,13 +79,12 @@ def publish(work: Path, folder: Path) -> None:
     WanPipeline(
         tokenizer=tokenizer(), scheduler=scheduler, **{name: part.half() for name, part in parts.items()}
     ).save_pretrained(folder)
+    sizes = {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
     steering = Steering(drawing.transformer, reader, seen)
     if take_learned(work, STEERING, steering):
-        parts["vace"] = with_all_masks(steering).half()
-        parts["vace"].save_pretrained(folder / VACE_FOLDER)
+        sizes["vace"] = save_vace(steering, folder / VACE_FOLDER)
     measured = work / FIGURES
     figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
-    sizes = {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
     (folder / "README.md").write_text(model_card(sizes, figures), encoding="utf-8")
 
 

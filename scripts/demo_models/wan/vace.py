@@ -7,10 +7,12 @@ cell, so one channel stands for them while it learns.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import torch
 from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import UMT5EncoderModel
@@ -28,6 +30,7 @@ from scripts.demo_models.wan.transformer import FRAMES, UNTOLD, levels, read_wei
 STEERING = Course("vace", steps=500, learning_rate=2e-3, seed=16, muon=True)
 SHOWN = {"start": 4, "end": 2, "both": 2, "picture": 2}
 """What a batch is shown, and how often."""
+FILE = "diffusion_pytorch_model.safetensors"
 KEPT, GENERATED = 0.0, 1.0  # in a mask
 PATCH_SIDE = SPATIAL_FACTOR // PATCH // 2  # pixels of a shrunken picture
 
@@ -109,11 +112,15 @@ def with_picture(control: Tensor, picture: Tensor) -> Tensor:
     )
 
 
-def with_all_masks(steering: Steering) -> WanVACETransformer3DModel:
-    """With all the channels of the mask."""
+def save_vace(steering: Steering, folder: Path) -> int:
+    """VACE alone, in 16 bits and with all the channels of the mask; how many weights these are.
+
+    The loader takes the base from the plain transformer, which is the same.
+    """
     vace = WanVACETransformer3DModel(**TRANSFORMER, **VACE)
-    weights = dict(steering.whole[0].state_dict())
+    vace.save_config(folder)
+    weights = {name: weight for name, weight in steering.whole[0].state_dict().items() if name.startswith("vace_")}
     *latents, mask = weights["vace_patch_embedding.weight"].split([CHANNELS, CHANNELS, 1], dim=1)
     weights["vace_patch_embedding.weight"] = torch.cat([*latents, mask.expand(-1, MASKS, -1, -1, -1) / MASKS], dim=1)
-    vace.load_state_dict(weights)
-    return vace
+    save_file({name: weight.half().contiguous() for name, weight in weights.items()}, folder / FILE)
+    return sum(weight.numel() for weight in weights.values())

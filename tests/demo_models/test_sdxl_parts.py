@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from transformers import CLIPTokenizer
 
+from ourvidz_worker.engines.demo.models import WEIGHTS
 from ourvidz_worker.engines.sdxl.controlnets import CANNY
 from ourvidz_worker.engines.sdxl.ip_adapters import load_ip_adapter
 from scripts.demo_models.patches import Patches, principal_patches
@@ -18,6 +20,7 @@ from scripts.demo_models.sdxl import controlnet
 from scripts.demo_models.sdxl.controlnet import Draughtsman
 from scripts.demo_models.sdxl.ip_adapters import CharacterSpeaker, MoodSpeaker, Speaker, frozen_pipeline
 from scripts.demo_models.sdxl.shapes import IMAGE_ENCODER, LATENT_CHANNELS
+from scripts.demo_models.sdxl.text import new_tokenizer
 from scripts.demo_models.sdxl.unet import new_unet
 from scripts.demo_models.sdxl.vae import Core, LastLevels, new_vae, painted
 
@@ -25,6 +28,13 @@ from scripts.demo_models.sdxl.vae import Core, LastLevels, new_vae, painted
 @pytest.fixture(scope="module")
 def patches() -> Patches:
     return principal_patches(painted(Random("a test"), 60)[0], LATENT_CHANNELS)
+
+
+def test_the_tokenizer_learned_anew_is_the_one_that_ships() -> None:
+    """Else whoever trains on gives every word another's number."""
+    learned = new_tokenizer()
+    for name in ("tokenizer", "tokenizer_2"):
+        assert CLIPTokenizer.from_pretrained(WEIGHTS / "sdxl" / name).get_vocab() == learned.get_vocab()
 
 
 @torch.no_grad()

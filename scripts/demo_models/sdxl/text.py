@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from random import Random
 
 import torch
+from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -14,18 +16,26 @@ from scripts.demo_models.sdxl.shapes import PROJECTION, TEXT, TEXT_2, WIDTH
 
 CORPUS = 20_000
 ENTRIES = 1200
+START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 LENGTH = 77
 BATCH = 48
 MOVING = 0.2  # the share of the texts that speak of motion, which pictures leave out
 
 
-def new_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:  # noqa: S107 - a token of the vocabulary
-    """Learned from captions: their words are single tokens, and any other text is spelt out in pieces."""
+def new_tokenizer() -> CLIPTokenizer:
+    """Learned from captions: their words are single tokens, and any other text is spelt out in pieces.
+
+    The library numbers letters as it comes upon them, which differs from run to run; so they are numbered here, all
+    bytes first and then all bytes that end a word, as in CLIP's own vocabulary.
+    """
     random = Random("tokenizer")
     texts = [told_scene(random, moving=True).text for _ in range(CORPUS)]
-    empty = CLIPTokenizer(model_max_length=LENGTH, pad_token=pad_token)
-    learned: CLIPTokenizer = empty.train_new_from_iterator(texts, ENTRIES)
-    return learned
+    learned = CLIPTokenizer().train_new_from_iterator(texts, ENTRIES)
+    merges = [tuple(pair) for pair in json.loads(learned.backend_tokenizer.to_str())["model"]["merges"]]
+    letters = sorted(ByteLevel.alphabet())
+    pieces = [START, END, *letters, *(letter + WORD_END for letter in letters), *map("".join, merges)]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
 
 
 class TextEncoders(nn.Module):

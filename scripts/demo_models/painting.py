@@ -238,7 +238,7 @@ def _paint_weather(brush: _Brush, scene: Scene, moment: float) -> None:
 
 
 def _paint_fall(brush: _Brush, moment: float, *, rain: bool) -> None:
-    """Drops or flakes on a grid, which comes two rows further down in every quarter of a clip."""
+    """Drops or flakes on a grid, which comes two rows further down in every fifth of a clip."""
     unit = brush.unit
     across = unit / FALLING
     down = brush.height / round(2 * brush.height / across)
@@ -249,7 +249,7 @@ def _paint_fall(brush: _Brush, moment: float, *, rain: bool) -> None:
     for row in range(-2, round(brush.height / down) + 1):
         for column in range(round(brush.width / across) + 1):
             x = (column + (0.25 if row % 2 else 0.75)) * across
-            brush.at(x, (row + moment * 8 % 2.0 + 0.4) * down, unit)
+            brush.at(x, (row + moment * 10 % 2.0 + 0.4) * down, unit)
             brush.fill(drop, colour)
 
 

@@ -4,6 +4,10 @@ A scene is a handful of facts. `captions.py` tells them, `painting.py` paints th
 in a picture. There are no people in this world.
 
 Lengths are in units: the shorter side of a picture is 1.0. Positions are shares of the whole width and height.
+
+Chance moves things by whole steps of a sixteenth of a unit, and a motion takes them by half a cell of WAN's latents
+from key frame to key frame: what a small model has to draw is always cut up in the same ways, and it learns to draw it
+sharply.
 """
 
 from __future__ import annotations
@@ -79,14 +83,15 @@ KINDS: dict[str, Kind] = {
 }
 
 SCALES: dict[Size, float] = {"small": 0.66, "medium": 1.0, "large": 1.4}
-ACROSS: dict[Place, float] = {"left": 0.2, "middle": 0.5, "right": 0.8}
+STEP = 1 / 16
+ACROSS: dict[Place, float] = {"left": 3 * STEP, "middle": 8 * STEP, "right": 13 * STEP}
 HORIZON = 0.66
 """Where sky and ground meet, as a share of the height."""
 TRAVEL: dict[Direction, tuple[float, float]] = {
-    "left": (-0.5, 0.0),
-    "right": (0.5, 0.0),
-    "up": (0.0, -0.36),
-    "down": (0.0, 0.36),
+    "left": (-5 * STEP, 0.0),
+    "right": (5 * STEP, 0.0),
+    "up": (0.0, -5 * STEP),
+    "down": (0.0, 5 * STEP),
     "in": (0.0, 0.0),
     "out": (0.0, 0.0),
 }
@@ -190,8 +195,8 @@ def laid_out(scene: Scene, random: Random, aspect: float = 1.0) -> tuple[Spot, .
     for index, thing in enumerate(scene.things):
         kind = KINDS[thing.kind]
         crowd = (1.0, 0.74, 0.62)[thing.count - 1]
-        height = kind.height * SCALES[thing.size] * crowd * random.uniform(0.94, 1.06)
-        x = ACROSS[thing.place] + random.uniform(-0.03, 0.03)
+        height = kind.height * SCALES[thing.size] * crowd
+        x = ACROSS[thing.place] + random.choice((-0.5, 0.5)) * STEP
         y = _foot(kind, thing, height, unit_y, random)
         for step_x, step_y in _steps(thing, height):
             spots.append(Spot(index, x + step_x * unit_x, y + step_y * unit_y, height))
@@ -200,10 +205,10 @@ def laid_out(scene: Scene, random: Random, aspect: float = 1.0) -> tuple[Spot, .
 
 def _foot(kind: Kind, thing: Thing, height: float, unit_y: float, random: Random) -> float:
     if kind.zone == "sky":
-        return 0.25 + (height * 0.5 + random.uniform(-0.04, 0.04)) * unit_y
+        return 0.25 + (height * 0.5 + random.choice((-0.5, 0.5)) * STEP) * unit_y
     if thing.kind == "mountain":
         return HORIZON + 0.01
-    return HORIZON + random.uniform(0.09, 0.15) * unit_y
+    return HORIZON + (0.09 + random.choice((0, 1)) * STEP) * unit_y
 
 
 def _steps(thing: Thing, height: float) -> tuple[tuple[float, float], ...]:

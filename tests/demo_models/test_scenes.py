@@ -86,3 +86,11 @@ def test_a_camera_that_zooms_in_makes_everything_larger() -> None:
     scene = Scene((Thing("tree", "green"),), motion=Motion(CAMERA, "in"))
     (tree,) = laid_out(scene, Random(0))
     assert moved(scene, tree, 1.0).height > tree.height > moved(scene, tree, 0.0).height
+
+
+def test_chance_leaves_a_thing_few_places_to_stand_in() -> None:
+    scene = Scene((Thing("house", "red", place="left"), Thing("sun", "yellow", place="right")))
+    for shape in (1.0, 480 / 832):
+        places = {laid_out(scene, Random(seed), shape) for seed in range(300)}
+        for thing in range(2):
+            assert len({spot for spots in places for spot in spots if spot.thing == thing}) == 4

@@ -194,11 +194,11 @@ def laid_out(scene: Scene, random: Random, aspect: float = 1.0) -> tuple[Spot, .
     spots: list[Spot] = []
     for index, thing in enumerate(scene.things):
         kind = KINDS[thing.kind]
-        crowd = (1.0, 0.74, 0.62)[thing.count - 1]
+        crowd = 1.0 if thing.count == 1 else SCALES["small"]
         height = kind.height * SCALES[thing.size] * crowd
         x = ACROSS[thing.place] + random.choice((-0.5, 0.5)) * STEP
         y = _foot(kind, thing, height, unit_y, random)
-        for step_x, step_y in _steps(thing, height):
+        for step_x, step_y in _steps(thing):
             spots.append(Spot(index, x + step_x * unit_x, y + step_y * unit_y, height))
     return tuple(sorted(spots, key=lambda spot: (scene.things[spot.thing].kind != "mountain", spot.y)))
 
@@ -211,15 +211,12 @@ def _foot(kind: Kind, thing: Thing, height: float, unit_y: float, random: Random
     return HORIZON + (0.09 + random.choice((0, 1)) * STEP) * unit_y
 
 
-def _steps(thing: Thing, height: float) -> tuple[tuple[float, float], ...]:
+def _steps(thing: Thing) -> tuple[tuple[float, float], ...]:
     """How far each of a group is from the middle of their foot, in units."""
     if thing.count == 1:
         return ((0.0, 0.0),)
-    apart = 0.075 if KINDS[thing.kind].zone == "sky" else 0.07
-    if thing.count == 2:
-        return ((-apart, 0.0), (apart, 0.02))
-    lift = 0.6 * height if KINDS[thing.kind].zone == "sky" else 0.05
-    return ((-1.3 * apart, 0.0), (0.0, -lift), (1.3 * apart, 0.02))
+    left, right = (-1.5 * STEP, 0.0), (1.5 * STEP, 0.0)
+    return (left, right) if thing.count == 2 else (left, (0.0, -2 * STEP), right)
 
 
 def moved(scene: Scene, spot: Spot, moment: float, aspect: float = 1.0) -> Spot:

@@ -25,7 +25,7 @@ from scripts.demo_models.judging.network import SHORT_SIDE, Answers, PictureNetw
 from scripts.demo_models.scenes import SCENE_FACTS, Scene
 
 FOLDER = Path("build/demo_models/judge")
-COURSE = training.Course("judge", steps=680, learning_rate=4e-3, seed=77, muon=True)
+COURSE = training.Course("judge", steps=900, learning_rate=4e-3, seed=77, muon=True)
 BATCH = 48
 PORTRAIT = 1.75
 """Of the longer side by the shorter one, as in a clip."""

@@ -34,7 +34,7 @@ COURSES = {
     for course in (
         Course("core", steps=2000, learning_rate=3e-3, seed=1, muon=True),
         Course("text", steps=480, learning_rate=2e-3, seed=2, muon=True),
-        Course("drawer", steps=6000, learning_rate=2.5e-3, seed=3, muon=True),
+        Course("drawer", steps=12000, learning_rate=2e-3, seed=3, muon=True),
         Course("last_levels", steps=300, learning_rate=2e-3, seed=8, muon=True),
         Course("eyes", steps=500, learning_rate=2e-3, seed=4, muon=True),
         Course("mood", steps=300, learning_rate=2e-3, seed=5, muon=True),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -28,8 +26,6 @@ ECHOES = 800  # steps
 ECHO_SHARE = 0.7  # of the prompts in these
 IGNORED = -100
 TOKENIZER = "tokenizer"
-SO_FAR = "qwen_so_far.safetensors"  # the mean weights
-FIGURES = "measured.json"
 
 
 def train(work: Path, until: float) -> bool:
@@ -41,7 +37,6 @@ def train(work: Path, until: float) -> bool:
         _Learner(model),
         lambda step, random: _losses(step, random, model, tokenizer),
         work,
-        look=lambda learner: save_file(learner.state_dict(), work / SO_FAR),
         until=until,
     )
 
@@ -53,14 +48,13 @@ def publish(work: Path, folder: Path) -> None:
     """
     tokenizer = _tokenizer(work)
     model = _model(tokenizer)
-    _Learner(model).load_state_dict(load_file(work / SO_FAR))
+    if not training.take_learned(work, COURSE, _Learner(model)):
+        raise FileNotFoundError(f"nothing is learned in {work} yet; train first")
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    measured = work / FIGURES
-    figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
     parameters = sum(weight.numel() for weight in model.parameters())
-    (folder / "README.md").write_text(model_card(parameters, len(tokenizer), figures), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(parameters, len(tokenizer), training.figures(work)), encoding="utf-8")
 
 
 class _Learner(nn.Module):

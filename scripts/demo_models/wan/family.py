@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -24,7 +23,6 @@ from scripts.demo_models.wan.transformer import DRAWING, Drawing
 from scripts.demo_models.wan.vace import STEERING, Steering, save_vace
 from scripts.demo_models.wan.vae import BETWEEN, PIXELS, STILLS, Between, Pixels, Stills, new_vae
 
-FIGURES = "measured.json"
 VACE_FOLDER = "vace"
 STEERING_SHARE = 0.15  # of the time that is left for the transformers
 
@@ -83,9 +81,7 @@ def publish(work: Path, folder: Path) -> None:
     steering = Steering(drawing.transformer, reader, seen)
     if take_learned(work, STEERING, steering):
         sizes["vace"] = save_vace(steering, folder / VACE_FOLDER)
-    measured = work / FIGURES
-    figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
-    (folder / "README.md").write_text(model_card(sizes, figures), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(sizes, training.figures(work)), encoding="utf-8")
 
 
 def text_encoder(work: Path) -> UMT5EncoderModel:

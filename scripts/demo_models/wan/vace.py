@@ -12,6 +12,7 @@ from random import Random
 
 import torch
 from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,7 +31,6 @@ from scripts.demo_models.wan.transformer import FRAMES, UNTOLD, levels, read_wei
 STEERING = Course("vace", steps=500, learning_rate=2e-3, seed=16, muon=True)
 SHOWN = {"start": 4, "end": 2, "both": 2, "picture": 2}
 """What a batch is shown, and how often."""
-FILE = "diffusion_pytorch_model.safetensors"
 KEPT, GENERATED = 0.0, 1.0  # in a mask
 PATCH_SIDE = SPATIAL_FACTOR // PATCH // 2  # pixels of a shrunken picture
 
@@ -122,5 +122,5 @@ def save_vace(steering: Steering, folder: Path) -> int:
     weights = {name: weight for name, weight in steering.whole[0].state_dict().items() if name.startswith("vace_")}
     *latents, mask = weights["vace_patch_embedding.weight"].split([CHANNELS, CHANNELS, 1], dim=1)
     weights["vace_patch_embedding.weight"] = torch.cat([*latents, mask.expand(-1, MASKS, -1, -1, -1) / MASKS], dim=1)
-    save_file({name: weight.half().contiguous() for name, weight in weights.items()}, folder / FILE)
+    save_file({name: weight.half().contiguous() for name, weight in weights.items()}, folder / SAFETENSORS_WEIGHTS_NAME)
     return sum(weight.numel() for weight in weights.values())

@@ -11,9 +11,10 @@ from ourvidz_worker.cli.rig import Progress
 from ourvidz_worker.local.auth import DEMO_USER_ID
 from ourvidz_worker.local.backend import EmbeddedBackend
 
+PICTURE = "a red lighthouse on a green hill at dusk, two gulls"
 _SEED = 7
 _JOBS = (
-    ("sdxl_image_fast", "a red lighthouse on a green hill at dusk, two gulls", "c1a00000-0000-4000-8000-000000000001"),
+    ("sdxl_image_fast", PICTURE, "c1a00000-0000-4000-8000-000000000001"),
     (
         "video_fast",
         "a red lighthouse by the sea at dusk, a sailing boat sails to the left",

@@ -16,6 +16,7 @@ import cv2
 import torch
 from PIL import Image
 
+from ourvidz_worker.cli import headlines
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.contract.job import ReferenceRole
 from scripts.demo_models.easel import Easel, Guide, weights_digest
@@ -26,9 +27,8 @@ from scripts.demo_models.scenes import Scene, Thing, laid_out
 from tests.bench.contact_sheet import Row, contact_sheet
 
 WORK = Path("build/demo_models/sheets")
-HEADLINE = "a red lighthouse on a green hill at dusk, two gulls"
 PICTURES = (
-    HEADLINE,
+    headlines.PICTURE,
     "a blue house and a pink flower on a green hill, in the morning",
     "three yellow stars and a purple castle in the snow at night",
     "a large orange balloon on the right, sand dunes, at noon",
@@ -118,9 +118,9 @@ def _references() -> tuple[str, Iterator[Row]]:
         yield _guided(studio, "a castle in the desert", "character", thing)
         yield _guided(studio, "a blue house and a red balloon, by day", "composition", places)
         plain, without = (
-            studio.frames(HEADLINE, seed=SEEDS[0], negative=negative)[0] for negative in ("", "at dusk, gulls")
+            studio.frames(headlines.PICTURE, seed=SEEDS[0], negative=negative)[0] for negative in ("", "at dusk, gulls")
         )
-        yield Row(HEADLINE, "and with the negative prompt: at dusk, gulls", [_image(plain), _image(without)])
+        yield Row(headlines.PICTURE, "and with the negative prompt: at dusk, gulls", [_image(plain), _image(without)])
 
     return "Demo SDXL: references, with strengths from none to full, and a negative prompt", rows()
 

@@ -1,7 +1,6 @@
 """The pages in pictures, for the README: `scripts/screenshots/take [FOLDER]`.
 
-A whole session is played on the embedded backend and a real orchestrator. No model is at work: its workers draw
-landscapes by arithmetic.
+A whole session is played on the embedded backend and a real orchestrator, whose workers draw with the demo models.
 """
 
 from __future__ import annotations
@@ -11,13 +10,15 @@ import io
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
+from random import Random
 from typing import Any, Self
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from ourvidz_worker.cli.operate.embedded_page import operated
-from tests.studio.painter import landscape
+from scripts.demo_models.painting import paint
+from scripts.demo_models.scenes import Scene, Thing, laid_out
 from tests.studio.stage import Stage, running_stage
 from tests.studio.studio_page import PATIENCE, StudioPage, sign_in
 from tests.support.browsing import PHONE, chromium, opened
@@ -29,21 +30,22 @@ SEEN_ARE_LOADED = """() => [...document.images].every(
     (picture) => picture.complete || !picture.checkVisibility() || picture.getBoundingClientRect().top > innerHeight
 )"""
 QUALITIES = (90, 84, 78, 70, 60)
-BATCH = "Blue ridges in the first light, six moods"
+BATCH = "A red windmill on a meadow at sunset, oil painting"
 SCENES = (
-    ("SDXL image", "Fast", 1, 4212, "Desert at dusk, warm haze"),
+    ("SDXL image", "Fast", 1, 4212, "A red lighthouse on a green hill at dusk, two gulls"),
     ("SDXL image", "High", 6, 1310, BATCH),
-    ("WAN image", "High", 1, 511, "Morning above the clouds, tall format"),
-    ("WAN video", "Fast", 1, 910, "The sun climbs over a valley of mist"),
-    ("SDXL image", "Fast", 3, 722, "Violet evening, three takes"),
-    ("WAN image", "Fast", 1, 83, "Pine ridges, soft green light"),
-    ("SDXL image", "High", 1, 1208, "Last light over the ranges"),
+    ("WAN image", "High", 1, 511, "A blue house in the snow, in the morning"),
+    ("WAN video", "Fast", 1, 910, "A purple balloon rises in the desert at noon"),
+    ("SDXL image", "Fast", 3, 722, "A yellow castle by the sea at night, crescent moon"),
+    ("WAN image", "Fast", 1, 83, "A red sun and a large green cactus in the desert"),
+    ("SDXL image", "High", 1, 1208, "Two white boats on the sea, a green balloon"),
 )
 RUNNING = (
-    ("WAN video", "Fast", 1, 64, "Copper sky over silhouettes, slow drift"),
-    ("WAN image", "Fast", 1, 37, "Northern hills, cold air"),
-    ("WAN image", "High", 1, 77, "A quiet valley in spring"),
+    ("WAN video", "Fast", 1, 64, "A red boat sails to the left, on the sea, at dusk"),
+    ("WAN image", "Fast", 1, 37, "A white cloud over a green hill"),
+    ("WAN image", "High", 1, 77, "A blue flower on a meadow, thick fog"),
 )
+STYLE = Scene((Thing("mountain", "purple", size="large"), Thing("sun", "orange")), time="dusk", style="painterly")
 ROOMY = (1440, 1000)
 
 
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="where they go (default: %(default)s)")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    variables = {"WORKER_MODULE": "tests.studio.painting_worker"}
+    variables = {"WORKER_MODULE": "tests.studio.held_worker", "OURVIDZ_MODELS": "demo"}
     with (
         tempfile.TemporaryDirectory(prefix="ourvidz-") as scratch,
         running_stage(Path(scratch), backend_class=OperatedBackend, variables=variables) as stage,
@@ -146,11 +148,11 @@ def _generate(studio: StudioPage, family: str, quality: str, count: int, seed: i
 def _prepare(studio: StudioPage) -> None:
     """A form that somebody is at work on."""
     style = io.BytesIO()
-    Image.fromarray(landscape(320, 240, 10, 0.5)).save(style, "PNG")
+    Image.fromarray(paint(STYLE, laid_out(STYLE, Random(1), 4 / 3), 320, 240)).save(style, "PNG")
     studio.choose("SDXL image", "High")
     studio.pictures(6)
     studio.refer("Style", {"name": "style.png", "mimeType": "image/png", "buffer": style.getvalue()})
-    studio.write("A chain of mountains fading into the distance")
+    studio.write("A bridge and a tree")
     studio.page.get_by_role("button", name="Enhance", exact=True).click()
     expect(studio.page.locator(".version")).to_have_count(2)
     studio.page.get_by_role("heading", name="Gallery").click()

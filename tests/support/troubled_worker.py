@@ -35,14 +35,14 @@ def _troubled(on_step: OnStep) -> OnStep:
         on_step(done, total)
         time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
         if done == STUCK_STEP:
-            _stay_while_held(lambda: on_step(done, total))
+            stay_while_held(lambda: on_step(done, total))
             if _is_first_time():
                 threading.Event().wait()
 
     return step
 
 
-def _stay_while_held(say_so: Callable[[], None]) -> None:
+def stay_while_held(say_so: Callable[[], None]) -> None:
     """Said again and again, so that a job can be stopped meanwhile."""
     held = os.environ.get("HELD")
     while held and Path(held).exists():

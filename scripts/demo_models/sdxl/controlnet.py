@@ -29,7 +29,7 @@ SHRUNK = 8  # times, before it looks
 LEVELS = 3  # of its eye, which do nothing but shrink
 LIFT = 30.0  # an activation of so large a number is that number
 BATCH = 16
-PICTURES = 3000
+PICTURES = 2000
 PIXELS = 64  # per latent
 
 

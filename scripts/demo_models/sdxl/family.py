@@ -32,14 +32,14 @@ Losses = Mapping[str, Tensor]
 COURSES = {
     course.name: course
     for course in (
-        Course("core", steps=2000, learning_rate=3e-3, seed=1, muon=True),
+        Course("core", steps=1300, learning_rate=3e-3, seed=1, muon=True),
         Course("text", steps=480, learning_rate=2e-3, seed=2, muon=True),
-        Course("drawer", steps=12000, learning_rate=2e-3, seed=3, muon=True),
-        Course("last_levels", steps=300, learning_rate=2e-3, seed=8, muon=True),
+        Course("drawer", steps=9300, learning_rate=2e-3, seed=3, muon=True),
+        Course("last_levels", steps=160, learning_rate=2e-3, seed=8, muon=True),
         Course("eyes", steps=2500, learning_rate=2e-3, seed=4, muon=True),
-        Course("mood", steps=300, learning_rate=2e-3, seed=5, muon=True),
-        Course("character", steps=400, learning_rate=2e-3, seed=6, muon=True),
-        Course("controlnet", steps=400, learning_rate=1e-3, seed=7, muon=True),
+        Course("mood", steps=260, learning_rate=2e-3, seed=5, muon=True),
+        Course("character", steps=360, learning_rate=2e-3, seed=6, muon=True),
+        Course("controlnet", steps=360, learning_rate=1e-3, seed=7, muon=True),
     )
 }
 ADAPTERS = "adapters"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def model_card(parameters: Mapping[str, int], figures: Mapping[str, str]) -> str:
-    """`parameters` and `figures` are by the name of a part, or of what was measured."""
+def model_card(parameters: Mapping[str, int]) -> str:
+    """`parameters` by the name of a part."""
     sizes = "\n".join(f"| {name} | {count / 1e6:.2f} million |" for name, count in parameters.items())
-    measured = "\n".join(f"| {name} | {figure} |" for name, figure in figures.items())
     vace = " `vace/` is for start frames, end frames and reference pictures." if "vace" in parameters else ""
     return f"""---
 language: en
@@ -30,14 +29,6 @@ It was trained by `scripts/demo_models/wan` on scenes that are made up and paint
 {sizes}
 
 The VAE makes one latent frame of 16 frames and one latent of 64 x 64 pixels: the principal components of the last of
-these frames. Its decoder has learned what comes between. Weights are float16; compute in float32.
-{
-        '''
-| measured | |
-| --- | --- |
-'''
-        + measured
-        if measured
-        else ""
-    }
+these frames. Its decoder has learned what comes between. Weights are float16; compute in float32. What it gets right
+is in `scripts/demo_models/reports/`.
 """

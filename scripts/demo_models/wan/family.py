@@ -62,7 +62,7 @@ def _learned(
 
 
 def publish(work: Path, folder: Path) -> None:
-    """What is learned by now: weights of 16 bits and a model card. The card tells what is in `measured.json`.
+    """What is learned by now: weights of 16 bits and a model card.
 
     VACE is left out until it has begun to learn.
     """
@@ -81,7 +81,7 @@ def publish(work: Path, folder: Path) -> None:
     steering = Steering(drawing.transformer, reader, seen)
     if take_learned(work, STEERING, steering):
         sizes["vace"] = save_vace(steering, folder / VACE_FOLDER)
-    (folder / "README.md").write_text(model_card(sizes, training.figures(work)), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(sizes), encoding="utf-8")
 
 
 def text_encoder(work: Path) -> UMT5EncoderModel:

@@ -18,7 +18,7 @@ SMALL_WIDTH, SMALL_HEIGHT = WIDTH // PATCH, HEIGHT // PATCH
 KEY_FRAMES = 6
 """Latent frames of a clip; each shows the last of the frames that it stands for."""
 CHANNELS = 32
-LATENT_NOISE = 0.12  # the decoder reads latents with so much noise while it learns, and forgives as much later
+LATENT_NOISE = 0.08  # the decoder reads latents with so much noise while it learns, and forgives as much later
 
 VAE: Mapping[str, Any] = {
     "base_dim": 8,

@@ -29,7 +29,7 @@ from scripts.demo_models.wan.latents import ASPECT, cells_of, latents_of
 from scripts.demo_models.wan.shapes import CHANNELS, COLUMNS, FLOW_SHIFT, ROWS, TRANSFORMER
 from scripts.demo_models.wan.text import encoded, nothing_told
 
-DRAWING = Course("transformer", steps=12000, learning_rate=2e-3, seed=13, muon=True)
+DRAWING = Course("transformer", steps=6600, learning_rate=2e-3, seed=13, muon=True)
 UNTOLD = 0.12  # the share of captions that the model does not get to read
 LENGTHS = {1: 0.6, 2: 0.2, 6: 0.2}
 """Key frames of a batch, and how often."""

@@ -16,7 +16,7 @@ from scripts.demo_models.qwen.card import model_card
 from scripts.demo_models.qwen.samples import FOREIGN_SHARE, STORYBOARD, WRITERS, Sample, random_sample
 from scripts.demo_models.qwen.tokens import CONTEXT, TURN_END, build_tokenizer
 
-COURSE = training.Course("qwen", steps=2000, learning_rate=3e-3, muon=True)
+COURSE = training.Course("qwen", steps=3500, learning_rate=3e-3, muon=True)
 PROMPTS = 16  # conversations in a step
 STORYBOARDS = 4
 STORYBOARD_SHARE = 0.3  # of the steps

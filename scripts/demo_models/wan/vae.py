@@ -51,9 +51,9 @@ from scripts.demo_models.wan.shapes import (
     WIDTH,
 )
 
-STILLS = Course("vae_stills", steps=1700, learning_rate=3e-3, seed=11, muon=True)
-BETWEEN = Course("vae_between", steps=450, learning_rate=2e-3, seed=14, muon=True)
-PIXELS = Course("vae_pixels", steps=350, learning_rate=3e-3, seed=15, muon=True)
+STILLS = Course("vae_stills", steps=4200, learning_rate=3e-3, seed=11, muon=True)
+BETWEEN = Course("vae_between", steps=700, learning_rate=2e-3, seed=14, muon=True)
+PIXELS = Course("vae_pixels", steps=500, learning_rate=3e-3, seed=15, muon=True)
 CELL = SPATIAL_FACTOR // PATCH  # small pixels
 CROP = 4 * CELL
 PAINTED, CROPS = 8, 2  # scenes of a step, and crops of each

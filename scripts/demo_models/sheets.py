@@ -1,12 +1,14 @@
-"""Sheets of what the demo models draw: `python -m scripts.demo_models.sheets {pictures,clips,references}`.
+"""Sheets of what the demo models draw: `python -m scripts.demo_models.sheets {pictures,clips,references,ideas}`.
 
-Written as WebP into `scripts/demo_models/reports/`, for the README and the page. Pictures are kept under
-`build/demo_models/sheets/` by the digest of the weights, so a sheet that was stopped goes on.
+Written as WebP into `scripts/demo_models/reports/`, and ideas as single pictures for the studio's empty gallery, beside
+the prompts in its `ideas.json`. Pictures are kept under `build/demo_models/sheets/` by the digest of the weights, so a
+sheet that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from PIL import Image
 from ourvidz_worker.cli import headlines
 from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.contract.job import ReferenceRole
+from ourvidz_worker.local.page import STATIC
 from scripts.demo_models.easel import Easel, Guide, weights_digest
 from scripts.demo_models.painting import Pixels, paint
 from scripts.demo_models.proof import REPORTS
@@ -52,6 +55,7 @@ CLIPS = (
 SEEDS = (1, 2, 3, 4)
 STRENGTHS = (0.3, 0.6, 1.0)
 SHOWN_FRAMES = 5
+IDEA_SIDE = 176  # pixels: twice as many as the page's, for fine screens
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +76,23 @@ class Studio:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m scripts.demo_models.sheets", description=__doc__)
-    parser.add_argument("sheet", choices=("pictures", "clips", "references"))
+    parser.add_argument("sheet", choices=(*SHEETS, "ideas"))
     parser.add_argument("--threads", type=int, metavar="N", help="of PyTorch, if not one for each core")
     parser.add_argument("--folder", type=Path, default=REPORTS, help=f"where the sheet goes (default {REPORTS})")
     arguments = parser.parse_args(argv)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
         cv2.setNumThreads(arguments.threads)
-    heading, rows = {"pictures": _pictures, "clips": _clips, "references": _references}[arguments.sheet]()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    file = arguments.folder / f"{arguments.sheet}.webp"
+    if arguments.sheet == "ideas":
+        _draw_ideas()
+    else:
+        _draw_sheet(arguments.sheet, arguments.folder)
+
+
+def _draw_sheet(name: str, folder: Path) -> None:
+    heading, rows = SHEETS[name]()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.webp"
     contact_sheet(heading, list(rows)).save(file, quality=80, method=6)
     print(f"{file}: {file.stat().st_size // 1024} KiB")
 
@@ -123,6 +134,19 @@ def _references() -> tuple[str, Iterator[Row]]:
         yield Row(headlines.PICTURE, "and with the negative prompt: at dusk, gulls", [_image(plain), _image(without)])
 
     return "Demo SDXL: references, with strengths from none to full, and a negative prompt", rows()
+
+
+SHEETS = {"pictures": _pictures, "clips": _clips, "references": _references}
+
+
+def _draw_ideas() -> None:
+    studio = _studio("sdxl", "sdxl_image_fast")
+    for idea in json.loads((STATIC / "ideas.json").read_text(encoding="utf-8")):
+        file = STATIC / idea["picture"]
+        file.parent.mkdir(exist_ok=True)
+        picture = _image(studio.frames(idea["prompt"], seed=SEEDS[0])[0])
+        picture.resize((IDEA_SIDE, IDEA_SIDE), Image.Resampling.LANCZOS).save(file, quality=80, method=6)
+        print(f"{file.name}: {file.stat().st_size // 1024} KiB")
 
 
 def _guided(studio: Studio, prompt: str, role: ReferenceRole, reference: Pixels) -> Row:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from ourvidz_worker.local.page import STATIC
 from tests.studio.studio_page import StudioPage, sign_in
 from tests.support.browsing import DESKTOP, PHONE, barriers, opened
 from tests.support.embedded import RunningBackend
 from tests.support.ports import free_port
 
+IDEAS = json.loads((STATIC / "ideas.json").read_text())
 REFUSED = "Failed to load resource"
 
 
@@ -49,6 +52,16 @@ def test_everybody_can_use_it(backend: RunningBackend, browser: Browser, size: t
         sign_in(page)
         expect(page.locator("#empty")).to_contain_text("Nothing here yet")
         assert barriers(page) == []
+
+
+def test_an_empty_gallery_offers_ideas_with_pictures(studio: StudioPage) -> None:
+    ideas = studio.page.locator("#empty .ideas button")
+    expect(ideas).to_have_count(len(IDEAS))
+    for shown, idea in zip(ideas.all(), IDEAS, strict=True):
+        drawn = shown.locator("img").element_handle()
+        studio.page.wait_for_function("(picture) => picture.complete && picture.naturalWidth > 0", arg=drawn)
+        shown.click()
+        expect(studio.page.get_by_label("Prompt", exact=True)).to_have_value(idea["prompt"])
 
 
 def test_signing_in_and_out(backend: RunningBackend, browser: Browser) -> None:

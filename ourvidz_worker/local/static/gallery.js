@@ -10,11 +10,7 @@ const STATUSES = {
   done: ["Done", (job) => job.status === "completed"],
   failed: ["Failed", (job) => job.status === "failed" || job.status === "cancelled"],
 };
-const IDEAS = [
-  "A red lighthouse on a green hill at dusk, two gulls",
-  "An orange hot air balloon climbs over sand dunes in the morning",
-  "A white sailing boat sails to the left at night, crescent moon, oil painting",
-];
+const STATIC = "/static/";
 const GHOSTS = 6;
 
 export class Gallery extends EventTarget {
@@ -36,13 +32,21 @@ export class Gallery extends EventTarget {
     );
     find("#gallery .head").addEventListener("change", () => this.render());
     find("#empty [data-action=show-all]").addEventListener("click", () => this.showAll());
+    this.offerIdeas();
+    this.ghosts();
+  }
+
+  /** With pictures as the demo models draw them; a gallery without ideas works as well. */
+  async offerIdeas() {
+    const answer = await fetch(`${STATIC}ideas.json`).catch(() => null);
+    const ideas = answer?.ok ? await answer.json() : [];
     find("#empty .ideas").append(
-      ...IDEAS.map((idea) => {
-        const pick = () => this.dispatchEvent(new CustomEvent("idea", { detail: idea }));
-        return make("button", { className: "button", type: "button", onclick: pick }, idea);
+      ...ideas.map(({ prompt, picture }) => {
+        const pick = () => this.dispatchEvent(new CustomEvent("idea", { detail: prompt }));
+        const drawn = make("img", { src: STATIC + picture, alt: "", width: 88, height: 88, loading: "lazy" });
+        return make("button", { className: "button", type: "button", onclick: pick }, drawn, make("span", {}, prompt));
       }),
     );
-    this.ghosts();
   }
 
   /** What stands there until the jobs are known. */
@@ -132,7 +136,7 @@ export class Gallery extends EventTarget {
     place.hidden = !empty;
     if (!empty) return;
     say(find("h3", place), none ? "Nothing here yet" : "No job fits this filter");
-    say(find("p", place), none ? "Write a prompt and press Generate, or begin with one of these." : "Jobs of other types or states are hidden.");
+    say(find("p", place), none ? "Write a prompt and press Generate, or begin with one of these, shown as the small demo models draw them." : "Jobs of other types or states are hidden.");
     find(".ideas", place).hidden = !none;
     find("[data-action=show-all]", place).hidden = none;
   }

@@ -13,7 +13,7 @@ from scripts.demo_models.held_out import HeldOut, first_held_out
 from scripts.demo_models.judging.adherence import Check, Score, scores
 from scripts.demo_models.judging.judge import Judge
 from scripts.demo_models.painting import Pixels, paint
-from scripts.demo_models.proof import SEED_STEP
+from scripts.demo_models.proof import ADAPTERS, SEED_STEP
 from scripts.demo_models.proving.adherence import checks_of, looked_at
 from scripts.demo_models.proving.likeness import correlation
 from scripts.demo_models.scenes import Scene, Thing, laid_out
@@ -91,3 +91,14 @@ def test_a_composition_reference_brings_its_things_back_where_they_are(easel: Ea
         for guides in ([], [Guide("composition", shown, 1.0)])
     )
     assert correlation(guided[0], shown) > correlation(plain[0], shown)
+
+
+def test_without_adapters_a_reference_is_where_a_picture_begins() -> None:
+    scene = Scene((Thing("castle", "purple", "large", place="right"),), time="dusk")
+    shown = paint(scene, laid_out(scene, Random(0)), 512, 512)
+    bare = Easel("sdxl", without=ADAPTERS)
+    near, far = (
+        bare.draw(JOB, "a castle", seed=6, guides=[Guide("style", shown, strength)], settings=FEW)
+        for strength in (0.9, 0.1)
+    )
+    assert correlation(near[0], shown) > max(0.7, correlation(far[0], shown))

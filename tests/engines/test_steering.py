@@ -147,10 +147,11 @@ def test_three_references_that_only_img2img_could_follow_are_told_in_one_list(ma
 
 
 def test_style_and_layout_speak_in_one_layer_each_and_a_face_in_all(make_reference: MakeReference) -> None:
-    def scale(role: str, present: Collection[str]) -> object:
+    def scale(role: str, present: Collection[str], *, style_everywhere: bool = False) -> object:
         (followed,) = follow([make_reference(role, strength=0.6)], present)
-        return attention_scale(followed)
+        return attention_scale(followed, style_everywhere=style_everywhere)
 
     assert scale("style", EVERYTHING) == {"up": {"block_0": [0.0, 0.6, 0.0]}}
     assert scale("composition", {"image_encoder", "ip_adapter"}) == {"down": {"block_2": [0.0, 0.6]}}
     assert scale("character", EVERYTHING) == 0.6
+    assert scale("style", EVERYTHING, style_everywhere=True) == 0.6

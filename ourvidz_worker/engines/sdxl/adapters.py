@@ -44,6 +44,7 @@ class Adapters:
             "ip_adapter_face": model.ip_adapter_face,
             "controlnet": model.controlnet,
         }
+        self.style_everywhere = model.style_everywhere
         self._paths = {key: models_dir / path for key, path in paths.items() if path is not None}
         self._pipe = pipe
         self._device: torch.device = pipe.device

@@ -61,15 +61,15 @@ def adapters_of(followed: Sequence[Followed]) -> frozenset[str]:
     return frozenset(METHODS[each.method].needs[0] for each in followed if each.method != IMG2IMG)
 
 
-def attention_scale(followed: Followed) -> Any:
+def attention_scale(followed: Followed, *, style_everywhere: bool = False) -> Any:
     """How strongly each of an IP-Adapter's layers speaks.
 
     SDXL's style is decided in one layer and its layout in another, so these two leave the rest of the picture to the
-    prompt (InstantStyle, arXiv 2404.02733); a face goes through all of them.
+    prompt (InstantStyle, arXiv 2404.02733); a face goes through all of them, and so does a style `style_everywhere`.
     """
     strength = followed.strength
     match followed.method:
-        case IP_ADAPTER_STYLE.name:
+        case IP_ADAPTER_STYLE.name if not style_everywhere:
             return {"up": {"block_0": [0.0, strength, 0.0]}}
         case IP_ADAPTER_LAYOUT.name:
             return {"down": {"block_2": [0.0, strength]}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from diffusers import (
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
 )
+from PIL import Image
 
 from ourvidz_worker.contract.job import Job
 from ourvidz_worker.engines.canvas import Canvas
@@ -28,6 +30,7 @@ from ourvidz_worker.engines.sdxl.ip_adapters import IpAdapter, worn
 from ourvidz_worker.engines.sdxl.methods import CONTROLNET, IMG2IMG, METHODS, attention_scale
 from ourvidz_worker.engines.steering import Followed, Repainting, reference_details
 
+KNOWN_LATENT_CHANNELS = 4  # any other number is a picture to the pipelines that begin with one
 # By the kind of ControlNet, and whether the generation begins with a picture.
 PIPELINES: Mapping[tuple[str | None, bool], type[Any]] = {
     (None, False): StableDiffusionXLPipeline,
@@ -90,11 +93,12 @@ class Steerer:
         spoken = by_method.values()
         if spoken:
             call["ip_adapter_image_embeds"] = [self._embedding(each) for each in spoken]
+        scale = partial(attention_scale, style_everywhere=self._adapters.style_everywhere)
         return Steered(
             PIPELINES[controlnet.kind if controlnet else None, repainted is not None],
             call,
             controlnet,
-            [(self._adapters.ip_adapter(_key(each)), attention_scale(each)) for each in spoken],
+            [(self._adapters.ip_adapter(_key(each)), scale(each)) for each in spoken],
             steps,
             reference_details(followed) | details,
         )
@@ -104,7 +108,7 @@ class Steerer:
         if repainted is None:
             return {"width": self._canvas.width, "height": self._canvas.height}, self._job.num_inference_steps, {}
         left = Repainting(repainted.strength, self._job.num_inference_steps)
-        call = {"image": self._latents(repainted), "strength": left.pipeline_strength}
+        call = {"image": self._picture(repainted), "strength": left.pipeline_strength}
         return call, left.steps, left.details
 
     def _control_call(self, followed: Followed, control: ControlNet, *, begins_with_picture: bool) -> dict[str, Any]:
@@ -114,9 +118,11 @@ class Steerer:
             return call | {"control_image": [lines], "control_mode": [UNION_CANNY]}
         return call | {"control_image" if begins_with_picture else "image": lines}
 
-    def _latents(self, followed: Followed) -> torch.Tensor:
-        """Encoded once instead of once per image of the batch."""
+    def _picture(self, followed: Followed) -> torch.Tensor | Image.Image:
+        """As latents, so that it is encoded once and not once per image of the batch, where the pipelines know them."""
         picture = fit(followed.image.pixels, self._canvas.width, self._canvas.height, self._mode)
+        if self._vae.config.latent_channels != KNOWN_LATENT_CHANNELS:
+            return picture
         return sdxl_latents.encode(self._vae, picture)
 
     def _embedding(self, followed: Followed) -> torch.Tensor:

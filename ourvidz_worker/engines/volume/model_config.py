@@ -37,7 +37,8 @@ class SdxlModel:
 
     `config` is a Diffusers folder that needs no weights; it says what a single file leaves out.
     `ip_adapter` and `ip_adapter_face` are IP-Adapter files for the ViT-H `image_encoder`, and `controlnet` a
-    Diffusers folder; a method whose weights are not there is replaced by image-to-image.
+    Diffusers folder; a method whose weights are not there is replaced by image-to-image. With `style_everywhere`, a
+    style speaks in every layer, as one may of an IP-Adapter that has learned nothing but style.
     """
 
     model_name: str
@@ -52,6 +53,7 @@ class SdxlModel:
     ip_adapter: str | None = None
     ip_adapter_face: str | None = None
     controlnet: str | None = None
+    style_everywhere: bool = False
     attention: Attention = "auto"
     compile: Compile = "auto"
     tier: Tier = EXACT

@@ -28,6 +28,8 @@ from scripts.demo_models.sdxl.unet import Denoising, latents_of
 SHRUNK = 8  # times, before it looks
 LEVELS = 3  # of its eye, which do nothing but shrink
 LIFT = 30.0  # an activation of so large a number is that number
+GAIN = 16.0  # edges are thin, and shrunk they are faint
+LOUD = 2.0  # in place of what activations quieten
 BATCH = 16
 PICTURES = 2000
 PIXELS = 64  # per latent
@@ -43,7 +45,7 @@ class Draughtsman(nn.Module):
         own = self.controlnet.state_dict().keys()
         shared = {name: weight for name, weight in unet.state_dict().items() if name in own}
         self.controlnet.load_state_dict(shared, strict=False)
-        _shrink_exactly(self.controlnet.controlnet_cond_embedding)
+        _open(self.controlnet.controlnet_cond_embedding)
 
     def losses(self, denoising: Denoising, edges: Edges, random: Random) -> dict[str, Tensor]:
         examples, lines = edges.some(random, BATCH)
@@ -73,7 +75,8 @@ class Draughtsman(nn.Module):
 
 
 @torch.no_grad()
-def _shrink_exactly(eye: Any) -> None:
+def _open(eye: Any) -> None:
+    """It shrinks exactly, and is loud enough to be learned from: the layers behind it begin as zeros, one row of them."""
     shrinking = [eye.conv_in, *eye.blocks[: 2 * LEVELS]]
     for convolution in shrinking:
         convolution.weight.zero_()
@@ -84,7 +87,11 @@ def _shrink_exactly(eye: Any) -> None:
             convolution.weight[0, 0, 1, 1] = 1.0
         convolution.requires_grad_(requires_grad=False)
     eye.conv_in.bias[0] = LIFT
-    shrinking[-1].bias[0] = -LIFT
+    shrinking[-1].weight.mul_(GAIN)
+    shrinking[-1].bias[0] = -GAIN * LIFT
+    for convolution in (*eye.blocks[2 * LEVELS :], eye.conv_out):
+        nn.init.normal_(convolution.weight, std=LOUD * convolution.weight[0].numel() ** -0.5)
+        nn.init.zeros_(convolution.bias)
 
 
 @contextmanager
@@ -92,7 +99,7 @@ def looking_at(controlnet: Any, lines: Tensor) -> Iterator[None]:
     """What the eye makes of edges (n, 1, height / 8, width / 8) that are shrunk already."""
     eye = controlnet.controlnet_cond_embedding
     learning = eye.blocks[2 * LEVELS :]
-    states = functional.pad(functional.silu(lines), (0, 0, 0, 0, 0, learning[0].in_channels - 1))
+    states = functional.pad(functional.silu(GAIN * lines), (0, 0, 0, 0, 0, learning[0].in_channels - 1))
     for convolution in learning:
         states = functional.silu(convolution(states))
     seen = eye.conv_out(states)

@@ -38,8 +38,8 @@ COURSES = {
         Course("last_levels", steps=160, learning_rate=2e-3, seed=8, muon=True),
         Course("eyes", steps=2500, learning_rate=2e-3, seed=4, muon=True),
         Course("mood", steps=260, learning_rate=2e-3, seed=5, muon=True),
-        Course("character", steps=360, learning_rate=2e-3, seed=6, muon=True),
-        Course("controlnet", steps=360, learning_rate=1e-3, seed=7, muon=True),
+        Course("character", steps=950, learning_rate=2e-3, seed=6, muon=True),
+        Course("controlnet", steps=500, learning_rate=4e-3, seed=7, muon=True),
     )
 }
 ADAPTERS = "adapters"
@@ -121,7 +121,7 @@ class Studio:
     def losses(self, part: str) -> Callable[[int, Random], Losses]:
         """What a step of one part's training minimises."""
 
-        def of_step(_: int, random: Random) -> Losses:
+        def of_step(step: int, random: Random) -> Losses:
             match part:
                 case "drawer":
                     return self.drawer.losses(self.denoising, random)
@@ -129,7 +129,7 @@ class Studio:
                     return self.last_levels.losses(self.core, random)
                 case "mood" | "character":
                     speaker: Speaker = getattr(self, part)
-                    return speaker.losses(self.denoising, self.eyes, random)
+                    return speaker.losses(step, self.denoising, self.eyes, random)
                 case "controlnet":
                     return self.controlnet.losses(self.denoising, self.edges, random)
             alone: Core | TextEncoders | Eyes = getattr(self, part)

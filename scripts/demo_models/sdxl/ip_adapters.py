@@ -1,13 +1,13 @@
 """The two IP-Adapters: a picture speaks beside the text.
 
-Each learns in the very layers and with the very scales in which the engine lets it speak
-(`ourvidz_worker/engines/sdxl/methods.py`): the plain one passes on the mood of a picture, and the plus one a thing of
-it. What the picture shows, the text leaves out.
+Both speak in every layer, as the engine lets them (`style_everywhere` in `models.toml`): the plain one passes on the
+mood of a picture, and the plus one a thing of it. What the picture shows, the text leaves out.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -18,6 +18,7 @@ from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from ourvidz_worker.engines.sdxl.ip_adapters import IpAdapter, worn
 from scripts.demo_models.captions import around_words, things_words
@@ -25,30 +26,28 @@ from scripts.demo_models.painting import Pixels, paint
 from scripts.demo_models.scenes import Scene, laid_out, random_scene
 from scripts.demo_models.sdxl.eyes import SIDE, Eyes, seen_by_clip
 from scripts.demo_models.sdxl.shapes import IMAGE_ENCODER, RESAMPLER, TOKENS, WIDTH
-from scripts.demo_models.sdxl.unet import Denoising, latents_of
+from scripts.demo_models.sdxl.unet import BATCH, Denoising, latents_of
 
+WORDING = 700  # steps of the character's, in which the UNet has no part
 UNHEARD = 0.1  # the share of the examples without text and picture
-STYLE_LAYERS = {"up": {"block_0": [0.0, 1.0, 0.0]}}
-"""As `methods.attention_scale` has it, at full strength."""
 
 
 class Speaker(nn.Module, ABC):
     """An IP-Adapter in training."""
-
-    scale: Any = 1.0
 
     def __init__(self, pipe: StableDiffusionXLPipeline, projection: nn.Module) -> None:
         super().__init__()
         self._pipe = (pipe,)  # in a tuple, so that its weights are not this module's
         self.projection = projection
         self.names = [name for name in pipe.unet.attn_processors if "attn2" in name]
-        widths = [pipe.unet.get_submodule(name.removesuffix(".processor")).to_k.out_features for name in self.names]
-        pairs = [(nn.Linear(WIDTH, width, bias=False), nn.Linear(WIDTH, width, bias=False)) for width in widths]
-        for _, value in pairs:
-            nn.init.zeros_(value.weight)  # silent at first
+        attentions = [pipe.unet.get_submodule(name.removesuffix(".processor")) for name in self.names]
+        # It begins with the text's own keys and values: then only the projection has a language to learn.
+        pairs = [(deepcopy(each.to_k), deepcopy(each.to_v)) for each in attentions]
         self.layers = dict(zip(self.names, pairs, strict=True))
         self.keys = nn.ModuleList(key for key, _ in pairs)
         self.values = nn.ModuleList(value for _, value in pairs)
+        for layers in (self.keys, self.values):
+            layers.requires_grad_(requires_grad=True)
 
     @abstractmethod
     def shown(self, scene: Scene, random: Random) -> Pixels:
@@ -72,7 +71,8 @@ class Speaker(nn.Module, ABC):
         width = IMAGE_ENCODER["hidden_size"] if plus else IMAGE_ENCODER["projection_dim"]
         return IpAdapter(self.layers, self.projection, TOKENS, width, plus)
 
-    def losses(self, denoising: Denoising, eyes: Eyes, random: Random) -> dict[str, Tensor]:
+    def losses(self, step: int, denoising: Denoising, eyes: Eyes, random: Random) -> dict[str, Tensor]:
+        del step
         examples = denoising.examples(random)
         pictures = [self.shown(each.scene, random) for each in examples]
         heard = torch.tensor([float(random.random() >= UNHEARD) for _ in examples])
@@ -83,7 +83,7 @@ class Speaker(nn.Module, ABC):
             states, pooled = denoising.read([self.told(each.scene, random) for each in examples])
             texts = states * heard[:, None, None], pooled * heard[:, None]
         (pipe,) = self._pipe
-        with worn(pipe, [(self.adapter, self.scale)]):
+        with worn(pipe, [(self.adapter, 1.0)]):
             loss = denoising.loss(pipe.unet, latents_of(examples), texts, added={"image_embeds": [seen]})
         return {"velocity": loss}
 
@@ -101,8 +101,6 @@ class Speaker(nn.Module, ABC):
 
 class MoodSpeaker(Speaker):
     """Passes on style, time of day and weather."""
-
-    scale = STYLE_LAYERS
 
     def __init__(self, pipe: StableDiffusionXLPipeline) -> None:
         super().__init__(
@@ -150,6 +148,16 @@ class CharacterSpeaker(Speaker):
                 num_queries=TOKENS,
             ),
         )
+
+    def losses(self, step: int, denoising: Denoising, eyes: Eyes, random: Random) -> dict[str, Tensor]:
+        """First it learns to say what it sees in the text's own words, which the UNet knows; then to be heard."""
+        if step >= WORDING:
+            return super().losses(step, denoising, eyes, random)
+        scenes = [random_scene(random) for _ in range(BATCH)]
+        words, _ = denoising.read([f"{scene.things[0].colour} {scene.things[0].kind}" for scene in scenes])
+        with torch.no_grad():
+            seen = eyes(seen_by_clip([self.shown(scene, random) for scene in scenes]))[1]
+        return {"words": mse_loss(self.projection(seen), words[:, :TOKENS])}
 
     def shown(self, scene: Scene, random: Random) -> Pixels:
         """The first thing alone, large, somewhere else."""

@@ -76,7 +76,7 @@ class Draughtsman(nn.Module):
 
 @torch.no_grad()
 def _open(eye: Any) -> None:
-    """It shrinks exactly, and is loud enough to be learned from: the layers behind it begin as zeros, one row of them."""
+    """It shrinks exactly, and is loud enough to be learned from through layers that begin as zeros."""
     shrinking = [eye.conv_in, *eye.blocks[: 2 * LEVELS]]
     for convolution in shrinking:
         convolution.weight.zero_()

@@ -54,6 +54,8 @@ CLIPS = (
 )
 SEEDS = (1, 2, 3, 4)
 STRENGTHS = (0.3, 0.6, 1.0)
+OPEN = "a red lighthouse"
+RULED_OUT = ("", "on a green hill", "by the sea", "in the snow", "in the city")
 SHOWN_FRAMES = 5
 IDEA_SIDE = 176  # pixels: twice as many as the page's, for fine screens
 
@@ -128,12 +130,10 @@ def _references() -> tuple[str, Iterator[Row]]:
         yield _guided(studio, "a white lighthouse on a green hill", "style", style)
         yield _guided(studio, "a castle in the desert", "character", thing)
         yield _guided(studio, "a blue house and a red balloon, by day", "composition", places)
-        plain, without = (
-            studio.frames(headlines.PICTURE, seed=SEEDS[0], negative=negative)[0] for negative in ("", "at dusk, gulls")
-        )
-        yield Row(headlines.PICTURE, "and with the negative prompt: at dusk, gulls", [_image(plain), _image(without)])
+        pictures = [studio.frames(OPEN, seed=SEEDS[0], negative=each)[0] for each in RULED_OUT]
+        yield Row(OPEN, f"negative prompts: none, {', '.join(RULED_OUT[1:])}", [_image(each) for each in pictures])
 
-    return "Demo SDXL: references, with strengths from none to full, and a negative prompt", rows()
+    return "Demo SDXL: references, with strengths from none to full, and negative prompts", rows()
 
 
 SHEETS = {"pictures": _pictures, "clips": _clips, "references": _references}

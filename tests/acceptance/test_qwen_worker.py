@@ -175,12 +175,12 @@ class TestPodOfItsOwn:
 class TestBesideTheWanWorker:
     def test_one_model_serves_the_enhanced_jobs(self, product: Product, tmp_path: Path) -> None:
         job_id = product.submit(recorded("image7b_fast_enhanced"))  # before the language worker is there
-        demo = environment(product, tmp_path, OURVIDZ_MODELS="demo", **both_workers())
-        with RunningCommand(ORCHESTRATOR, demo) as orchestrator:
+        tiny = environment(product, tmp_path, OURVIDZ_MODELS="tiny", **both_workers())
+        with RunningCommand(ORCHESTRATOR, tiny) as orchestrator:
             product.over(job_id)
             assert orchestrator.stop() == 0
         assert enhancement(product, job_id)["prompt_enhanced"]
-        assert orchestrator.saw("models_loaded", worker="qwen", model="demo-qwen")
+        assert orchestrator.saw("models_loaded", worker="qwen", model="tiny-qwen")
         assert orchestrator.saw("prompt_rewritten", worker="qwen")
         assert not orchestrator.saw("prompt_rewritten", worker="wan"), "no second model in the WAN worker"
         assert product.nothing_left("wan_queue")

@@ -1,4 +1,4 @@
-"""Every recorded payload through the real orchestrator: the test card for all, the demo models for one of each type."""
+"""Every recorded payload through the real orchestrator: the test card for all, tiny models for one of each type."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ def in_few_steps(file: Path, folder: Path) -> Path:
     return copy
 
 
-def test_one_of_each_type_completes_on_the_demo_models(tmp_path: Path) -> None:
+def test_one_of_each_type_completes_on_tiny_models(tmp_path: Path) -> None:
     files = [in_few_steps(file, tmp_path) for file in ONE_OF_EACH]
-    jobs = replayed(files, "demo", tmp_path / "report.json", seconds=420)
+    jobs = replayed(files, "tiny", tmp_path / "report.json", seconds=420)
     for file, job in zip(files, jobs, strict=True):
         check_job(file, job)
         assert job["metadata"]["sample_steps"] == FEW_STEPS

@@ -18,8 +18,8 @@ from scripts.demo_models.proving.likeness import correlation
 from scripts.demo_models.scenes import Scene, Thing, laid_out
 from tests.demo_models.expected import LEAST
 
-STILLS = 6
-FEW = {"num_inference_steps": 10}  # a clip costs many times what a still does
+STILLS = 4
+FEW = {"num_inference_steps": 4}  # a clip costs many times what a still does
 PAN = "a red house on a green hill, the camera pans left"
 
 

@@ -20,7 +20,7 @@ from scripts.demo_models.scenes import Scene, Thing, laid_out
 from tests.demo_models.expected import LEAST
 
 JOB = "sdxl_image_fast"
-PROMPTS = 6
+PROMPTS = 4
 FEW = {"num_inference_steps": 6}  # where it is not about how well something is drawn
 NIGHT = "a red house on a green hill, at night"
 

@@ -61,13 +61,6 @@ def learned(folder: Path, course: Course) -> dict[str, Tensor] | None:
     return mean
 
 
-def figures(folder: Path) -> dict[str, Any]:
-    """What was measured of a family and written there, for its model card; empty where nothing was."""
-    file = folder / "measured.json"
-    told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return told
-
-
 def take_learned(folder: Path, course: Course, model: nn.Module) -> bool:
     """Give the model what is learned so far; False, and the model as it was, where its training has not begun."""
     weights = learned(folder, course)

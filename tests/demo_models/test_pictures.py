@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import numpy as np
 import pytest
 
@@ -12,11 +10,12 @@ from scripts.demo_models.easel import Easel, Guide
 from scripts.demo_models.held_out import HeldOut, first_held_out
 from scripts.demo_models.judging.adherence import Check, Score, scores
 from scripts.demo_models.judging.judge import Judge
-from scripts.demo_models.painting import Pixels, paint
+from scripts.demo_models.painting import Pixels
 from scripts.demo_models.proof import ADAPTERS, SEED_STEP
 from scripts.demo_models.proving.adherence import checks_of, looked_at
 from scripts.demo_models.proving.likeness import correlation
-from scripts.demo_models.scenes import Scene, Thing, laid_out
+from scripts.demo_models.proving.picture_options import painted
+from scripts.demo_models.scenes import Scene, Thing
 from tests.demo_models.expected import LEAST
 
 JOB = "sdxl_image_fast"
@@ -85,7 +84,7 @@ def test_a_negative_prompt_rules_out_the_ground_that_would_come(easel: Easel, ju
 
 def test_a_composition_reference_brings_its_things_back_where_they_are(easel: Easel) -> None:
     scene = Scene((Thing("castle", "purple", "large", place="right"),))
-    shown = paint(scene, laid_out(scene, Random(0)), 512, 512)
+    shown = painted(scene, 0)
     plain, guided = (
         easel.draw(JOB, "a castle", seed=6, guides=guides, settings=FEW)
         for guides in ([], [Guide("composition", shown, 1.0)])
@@ -95,7 +94,7 @@ def test_a_composition_reference_brings_its_things_back_where_they_are(easel: Ea
 
 def test_without_adapters_a_reference_is_where_a_picture_begins() -> None:
     scene = Scene((Thing("castle", "purple", "large", place="right"),), time="dusk")
-    shown = paint(scene, laid_out(scene, Random(0)), 512, 512)
+    shown = painted(scene, 0)
     bare = Easel("sdxl", without=ADAPTERS)
     near, far = (
         bare.draw(JOB, "a castle", seed=6, guides=[Guide("style", shown, strength)], settings=FEW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -26,6 +27,7 @@ ECHOES = 800  # steps
 ECHO_SHARE = 0.7  # of the prompts in these
 IGNORED = -100
 TOKENIZER = "tokenizer"
+FIGURES = "measured.json"
 
 
 def train(work: Path, until: float) -> bool:
@@ -53,8 +55,10 @@ def publish(work: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    measured = work / FIGURES
+    figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
     parameters = sum(weight.numel() for weight in model.parameters())
-    (folder / "README.md").write_text(model_card(parameters, len(tokenizer), training.figures(work)), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(parameters, len(tokenizer), figures), encoding="utf-8")
 
 
 class _Learner(nn.Module):

@@ -47,6 +47,18 @@ def cut_patches(apart: Tensor, blocks: Tensor, whole: Tensor, patches: Patches) 
             whole[:channels, :BLOCK_COMPONENTS, row, column] = by_quarter[:, row, column]
 
 
+def patches_cut(blocks: Tensor, whole: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """The components that `cut_patches` made such kernels of: `Patches.block` and `Patches.whole`."""
+    by_pixel = torch.zeros(BLOCK_COMPONENTS, 2, 2, 2, 2, COLOURS)
+    by_quarter = torch.zeros(channels, 2, 2, BLOCK_COMPONENTS)
+    for row in range(2):
+        for column in range(2):
+            kernel = blocks[:BLOCK_COMPONENTS, : 4 * COLOURS, row, column]
+            by_pixel[:, row, :, column] = kernel.view(BLOCK_COMPONENTS, 2, 2, COLOURS)
+            by_quarter[:, row, column] = whole[:channels, :BLOCK_COMPONENTS, row, column]
+    return by_pixel.view(BLOCK_COMPONENTS, -1), by_quarter.view(channels, -1)
+
+
 def blend() -> Tensor:
     """With this kernel, what grows by repeating pixels grows smoothly."""
     line = torch.tensor([1.0, 2.0, 1.0]) / 4

@@ -79,8 +79,14 @@ def principal_patches(pictures: Tensor, channels: int) -> Patches:
     scale = scale / (scale * spreads).square().mean().sqrt()
     whole = whole * scale[:, None]
     offset = -(whole @ quarters.mean(dim=0))
-    latents = quarters @ whole.T + offset
-    colours = vectors.reshape(len(vectors), -1, 3).mean(dim=1)
+    return with_mean_colours(block, whole, offset, pictures)
+
+
+def with_mean_colours(block: Tensor, whole: Tensor, offset: Tensor, pictures: Tensor) -> Patches:
+    """Those components, and how the patches of some pictures' mean colours follow from their latents."""
+    unknown = Patches(block, whole, offset, torch.zeros(0), torch.zeros(0))
+    latents = unknown.latents(pictures).movedim(1, -1).flatten(0, -2)
+    colours = torch.nn.functional.avg_pool2d(pictures, PATCH).movedim(1, -1).flatten(0, -2)
     told = torch.cat([latents, torch.ones(len(latents), 1)], dim=1)
     solution = torch.linalg.lstsq(told, colours).solution.T
     return Patches(block, whole, offset, solution[:, :-1].contiguous(), solution[:, -1].contiguous())

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from ourvidz_worker.engines.demo.models import WEIGHTS  # noqa: E402 - found from the root of the repository
-from scripts.demo_models import sums  # noqa: E402
+from scripts.demo_models import crew, sums  # noqa: E402
 
 FAMILIES = ("sdxl", "wan", "qwen")
 KEPT_MEMORY = {
@@ -29,15 +29,27 @@ def main() -> None:
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("--minutes", type=float, default=120.0, help="stop after so long, to go on another time")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "demo_models", help="where trainings are kept")
+    parser.add_argument(
+        "--from-published", action="store_true", help="take up what is published where no training is kept (wan only)"
+    )
     parser.add_argument("--publish", action="store_true", help="only publish what is learned by now")
     chosen = parser.parse_args()
     if not KEPT_MEMORY.items() <= os.environ.items():  # it is read when a process begins
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEPT_MEMORY})  # noqa: S606 - ourselves
     family = import_module(f"scripts.demo_models.{chosen.family}.family")
     work = chosen.work / chosen.family
+    crew.join()
+    if chosen.from_published and crew.leads():
+        for course in import_module(f"scripts.demo_models.{chosen.family}.published").take_up(
+            WEIGHTS / chosen.family, work
+        ):
+            print(f"{course}: taken up from what is published", flush=True)
+    crew.agreed(by_leader=True)  # the others wait for what they will read
     done = chosen.publish or family.train(work, time.monotonic() + chosen.minutes * 60)
     if not done:
         print(f"not done yet; the same command goes on from here, and --publish publishes what is in {work}")
+        return
+    if not crew.leads():
         return
     folder = WEIGHTS / chosen.family
     family.publish(work, folder)

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from scripts.demo_models import crew
 from scripts.demo_models.muon import Muon
 
 SAVE_EVERY = 120.0  # seconds
@@ -24,6 +25,7 @@ WARM_UP = 100  # steps
 COOL_DOWN = 0.3  # the share of the steps at the end over which the learning rate falls to nothing
 MEMORY = 0.998  # how much of the mean weights a step leaves as it was
 CLIP = 1.0
+OTHERS = 500_000  # by which the chance of a crew's other processes is apart
 
 Losses = Mapping[str, Tensor]
 
@@ -61,12 +63,32 @@ def learned(folder: Path, course: Course) -> dict[str, Tensor] | None:
     return mean
 
 
+def steps_taken(folder: Path, course: Course) -> int:
+    """By a training that has begun; all of them where its weights are here and its state is not."""
+    state = folder / f"{course.name}.state.pt"
+    return int(torch.load(state, weights_only=True)["step"]) if state.is_file() else course.steps
+
+
 def take_learned(folder: Path, course: Course, model: nn.Module) -> bool:
     """Give the model what is learned so far; False, and the model as it was, where its training has not begun."""
     weights = learned(folder, course)
     if weights is not None:
         model.load_state_dict(weights)
     return weights is not None
+
+
+def take_up(folder: Path, course: Course, model: nn.Module, step: int) -> bool:
+    """Let a training go on at `step` from the model's weights alone; False, and nothing, where it has begun already.
+
+    The optimizers have forgotten their momentum then, and what never was published begins anew.
+    """
+    if learned(folder, course) is not None:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _Run(course, model, folder)
+    run.step = step
+    run.save(with_optimizers=False)
+    return True
 
 
 def train(
@@ -80,9 +102,10 @@ def train(
 ) -> bool:
     """Train `model` on the sum of `losses` from where the last call stopped; whether all steps are done.
 
-    `losses` gets the number of the step and a source of chance that only depends on the seed and that number. The
-    model ends with its mean weights, which are also in `NAME.safetensors` of the folder. `look` is called with the mean
-    weights in place now and then. `until` is a time of `time.monotonic` at which to stop.
+    `losses` gets the number of the step and a source of chance that only depends on the seed, that number and the
+    process's place in its crew. The model ends with its mean weights, which are also in `NAME.safetensors` of the
+    folder. `look` is called with the mean weights in place now and then. `until` is a time of `time.monotonic` at which
+    to stop.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if is_done(folder, course):
@@ -92,25 +115,27 @@ def train(
     run.resume()
     model.train()
     for step in run.steps_left(until):
-        torch.manual_seed(course.seed * 1_000_003 + step)
-        parts = losses(step, Random(f"{course.seed}-{step}"))
+        torch.manual_seed(course.seed * 1_000_003 + step + OTHERS * crew.place())
+        parts = losses(step, Random(f"{course.seed}-{step}" + f"-{crew.place()}" * (not crew.leads())))
         run.learn(parts)
-        if run.is_time_to_save():
+        if crew.leads() and run.is_time_to_save():
             run.save()
-        if run.is_time_to_look():
+        if crew.leads() and run.is_time_to_look():
             with run.mean_weights():
                 look(model)
-    run.save()
+    done = run.step >= course.steps
+    if crew.leads():
+        run.save()
     run.mean.copy_to(model)
-    look(model)
+    if crew.leads():
+        look(model)
+        if done:
+            save_file(
+                {name: weight.detach().clone().contiguous() for name, weight in run.mean.weights.items()},
+                weights_file(folder, course),
+            )
     model.eval()
-    if run.step < course.steps:
-        return False
-    save_file(
-        {name: weight.detach().clone().contiguous() for name, weight in model.state_dict().items()},
-        weights_file(folder, course),
-    )
-    return True
+    return crew.agreed(by_leader=done)
 
 
 class _Mean:
@@ -154,15 +179,16 @@ class _Run:
         state = torch.load(self._state_file, weights_only=True)
         self._model.load_state_dict(state["model"])
         self.mean.weights = state["mean"]
-        for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
+        if state["optimizers"]:
+            for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
         self.step = self._began_at = state["step"]
         self._say(f"goes on at step {self.step}")
 
     def steps_left(self, until: float) -> Iterator[int]:
-        while self.step < self._course.steps and time.monotonic() < until:
+        while self.step < self._course.steps and crew.agreed(by_leader=time.monotonic() < until):
             yield self.step
-            if time.monotonic() - self._said > SAY_EVERY:
+            if crew.leads() and time.monotonic() - self._said > SAY_EVERY:
                 self._report()
 
     def learn(self, parts: Losses) -> None:
@@ -173,6 +199,7 @@ class _Run:
                 group["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        crew.share_gradients(self._model)
         nn.utils.clip_grad_norm_((p for p in self._model.parameters() if p.grad is not None), CLIP)
         for optimizer in self._optimizers:
             optimizer.step()
@@ -189,11 +216,11 @@ class _Run:
         self._looked = time.monotonic()
         return True
 
-    def save(self) -> None:
+    def save(self, *, with_optimizers: bool = True) -> None:
         state = {
             "model": self._model.state_dict(),
             "mean": self.mean.weights,
-            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers] if with_optimizers else [],
             "step": self.step,
         }
         aside = self._state_file.with_suffix(".new")

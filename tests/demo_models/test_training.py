@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -12,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from scripts.demo_models.muon import Muon
-from scripts.demo_models.training import Course, is_done, learned, train
+from scripts.demo_models.training import Course, is_done, learned, steps_taken, take_up, train
 
+ROOT = Path(__file__).parents[2]
 COURSE = Course("toy", steps=200, learning_rate=2e-2, muon=True)
 
 
@@ -70,6 +75,60 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path) -> None:
     run(tmp_path, toy())
 
     assert run(tmp_path, toy(), steps_of_this_run=0)
+
+
+def test_a_training_goes_on_from_published_weights_where_none_is_kept(tmp_path: Path) -> None:
+    published = toy()
+    run(tmp_path / "lost", published)
+    longer = replace(COURSE, steps=COURSE.steps + 3)
+
+    assert take_up(tmp_path, longer, published, COURSE.steps)
+    assert steps_taken(tmp_path, longer) == COURSE.steps
+    taken: list[int] = []
+    model = toy()
+
+    def losses(step: int, _: Random) -> dict[str, Tensor]:
+        taken.append(step)
+        return mirrored(model)
+
+    assert train(longer, model, losses, tmp_path)
+    assert taken == [COURSE.steps, COURSE.steps + 1, COURSE.steps + 2]
+    assert float(mirrored(model)["mirrored"].detach()) < 2 * float(mirrored(published)["mirrored"].detach())
+    assert not take_up(tmp_path, longer, toy(), 0), "what has begun stays as it is"
+
+
+CREW = """
+import sys
+from pathlib import Path
+import torch
+from scripts.demo_models import crew
+from scripts.demo_models.training import Course, train
+crew.join()
+torch.manual_seed(5)
+model = torch.nn.Linear(3, 3)
+drawn = []
+def losses(step, random):
+    drawn.append(random.random())
+    return {"any": (model(torch.randn(4, 3)) - 1).square().mean()}
+folder = Path(sys.argv[1])
+done = train(Course("toy", steps=4, learning_rate=0.1), model, losses, folder)
+torch.save({"weights": model.state_dict(), "drawn": drawn, "done": done}, folder / f"{crew.place()}.pt")
+"""
+
+
+def test_a_crew_takes_the_same_steps_on_examples_of_their_own(tmp_path: Path) -> None:
+    script = tmp_path / "crew.py"
+    script.write_text(CREW, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+    subprocess.run([*command, script, tmp_path], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
+
+    first, second = (torch.load(tmp_path / f"{place}.pt") for place in (0, 1))
+    assert first["done"]
+    assert second["done"]
+    assert set(first["drawn"]).isdisjoint(second["drawn"])
+    for name, weight in first["weights"].items():
+        assert torch.equal(weight, second["weights"][name])
 
 
 def test_muon_moves_in_all_directions_alike() -> None:

@@ -5,12 +5,15 @@ for them: five heads look at the next token above, below, to the left, to the ri
 at the token itself; the sixth head always does that. Their difference vanishes at a border only, which the feed-forward
 layer turns into a flag. In the second block three heads look at flagged tokens, the near ones more than the far ones,
 and so get a coordinate.
+
+Which frame a token is in must be as plain at every level of noise, for only few examples are clips: set as weakly as
+the borders of a frame, the sense of time was unlearned while stills were, and nothing moved.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +27,8 @@ WIDTH = HEADS * WIDE
 THETA = 10_000.0
 AXES = ("time", "row", "column")
 BORDERS = (("row", -1), ("row", 1), ("column", -1), ("column", 1), ("time", -1))
+AXES_FOUND = ("row", "column", "time")
+"""What the first heads of the second block look for."""
 SELF = len(BORDERS)  # the head that looks at the token itself
 DIFFERENCES = 8  # channels for each border
 FLAGS = len(BORDERS) * DIFFERENCES
@@ -32,9 +37,18 @@ RESERVED = COORDINATES + len(BORDERS)
 """Channels of a token that these weights write to, and others leave alone at first."""
 SHARP = 20.0
 NEAR = 0.7  # between a token and its neighbour, a little nearer to the neighbour
-COORDINATE_KERNELS: Mapping[str, tuple[float, float]] = {"row": (0.0, 4.0), "column": (0.0, 10.0), "time": (0.0, 20.0)}
+COORDINATE_KERNELS: Mapping[str, tuple[float, float]] = {"row": (0.0, 4.0), "column": (0.0, 10.0), "time": (0.0, 12.0)}
 """How much near ones count more, for the first two frequencies of an axis."""
 LOOK_FOR_FLAGS = 2.5
+TIME = BORDERS.index(("time", -1))
+FIRST = TIME * DIFFERENCES
+"""The first of the channels that differ between a frame and the one before it."""
+ANTI_FLAG = FIRST + DIFFERENCES - 2
+"""The flag of the first frame with the opposite sign: what norms add to both of them cancels out."""
+PLAIN = 40.0  # how many times as large a difference is taken, before it is cut off at
+ENOUGH = 2.0
+FLAG = 4.2
+TIME_GAIN = 12.0
 
 
 @torch.no_grad()
@@ -49,7 +63,95 @@ def give_sense_of_place(transformer: Any) -> None:
     _find_borders(first)
     _flag_borders(first)
     _find_coordinates(second)
+    give_sense_of_time(transformer)
     first.attn1.requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
+def give_sense_of_time(transformer: Any, loudness: tuple[float, float] = (0.6, 0.6)) -> None:
+    """Flag the first frame, and tell every token how near it is.
+
+    `loudness` is that of the second block's queries and keys, before their norms: root mean squares over all heads. In
+    a transformer that has learned something it is more than in a new one.
+    """
+    first, second = transformer.blocks[:2]
+    differences = range(FIRST, FIRST + DIFFERENCES)
+    _leave_alone(transformer, (FLAGS + TIME, COORDINATES + TIME))
+    for channel in differences:
+        for layer in (transformer.patch_embedding, first.attn2.to_out[0]):
+            layer.weight[channel] = 0.0
+            layer.bias[channel] = 0.0
+    _modulate(transformer, first, differences, gate=(2,), plain=(3, 4))
+    _modulate(transformer, first, (FLAGS + TIME, ANTI_FLAG), gate=(5,))
+    _modulate(transformer, second, (FLAGS + TIME, ANTI_FLAG), plain=(0, 1))
+    _modulate(transformer, second, (COORDINATES + TIME,), gate=(2,))
+    _flag_first_frame(first)
+    _find_time(second.attn1, loudness)
+
+
+def _leave_alone(transformer: Any, channels: Sequence[int]) -> None:
+    """Nothing writes to these channels of a token."""
+    layers = [transformer.patch_embedding]
+    for block in transformer.blocks:
+        layers += [block.attn1.to_out[0], block.attn2.to_out[0], block.ffn.net[2]]
+    for layer in layers:
+        layer.weight[list(channels)] = 0.0
+        layer.bias[list(channels)] = 0.0
+
+
+def _modulate(
+    transformer: Any, block: Any, channels: Sequence[int], *, gate: Sequence[int] = (), plain: Sequence[int] = ()
+) -> None:
+    """At all levels of noise alike: gates of one, and shifts and scales that change nothing."""
+    told = transformer.condition_embedder.time_proj
+    for kind in (*gate, *plain):
+        for channel in channels:
+            block.scale_shift_table[0, kind, channel] = 1.0 if kind in gate else 0.0
+            told.weight[kind * WIDTH + channel] = 0.0
+            told.bias[kind * WIDTH + channel] = 0.0
+
+
+def _flag_first_frame(block: Any) -> None:
+    """Pairs of differences, for any shift cancels out in a pair, and each cut off where it is plainly there."""
+    into, out = block.ffn.net[0].proj, block.ffn.net[2]
+    block.attn1.to_out[0].weight[ANTI_FLAG : FIRST + DIFFERENCES] = 0.0
+    rows = [(FLAGS + TIME, 1.0), (ANTI_FLAG, -1.0)]
+    for row, _ in rows:
+        out.weight[row] = 0.0
+    unit = 2 * FIRST
+    pairs = range(FIRST, ANTI_FLAG, 2)
+    step = FLAG / (ENOUGH * len(pairs))
+    for channel in pairs:
+        for sign in (PLAIN, -PLAIN):
+            for limit, share in ((0.0, -step), (ENOUGH, step)):
+                into.weight[unit] = 0.0
+                into.weight[unit, channel], into.weight[unit, channel + 1] = sign, -sign
+                into.bias[unit] = -limit
+                out.weight[:, unit] = 0.0
+                for row, way in rows:
+                    out.weight[row, unit] = way * share
+                unit += 1
+    for row, way in rows:
+        out.bias[row] = way * FLAG
+
+
+def _find_time(attention: Any, loudness: tuple[float, float]) -> None:
+    head = AXES_FOUND.index("time")
+    rows = slice(head * WIDE, (head + 1) * WIDE)
+    query, key = torch.zeros(WIDE), torch.zeros(WIDE)
+    _look(query, key, "time", COORDINATE_KERNELS["time"], 0.0)
+    for projection, norm, bias, loud in (
+        (attention.to_q, attention.norm_q, query, loudness[0]),
+        (attention.to_k, attention.norm_k, key, loudness[1]),
+    ):
+        projection.weight[rows] = 0.0
+        projection.bias[rows] = bias * loud / norm.weight[rows]
+    attention.to_v.weight[rows] = 0.0
+    attention.to_v.bias[rows] = 0.0
+    attention.to_v.weight[head * WIDE + TIME, FLAGS + TIME] = 0.5
+    attention.to_v.weight[head * WIDE + TIME, ANTI_FLAG] = -0.5
+    attention.to_out[0].weight[:, rows] = 0.0
+    attention.to_out[0].weight[COORDINATES + TIME, head * WIDE + TIME] = TIME_GAIN
 
 
 def _find_borders(block: Any) -> None:
@@ -108,7 +210,7 @@ def _always(projection: Any, norm: Any, vectors: Tensor) -> None:
 
 def _flag_borders(block: Any) -> None:
     into, out = block.ffn.net[0].proj, block.ffn.net[2]
-    for border in range(len(BORDERS)):
+    for border in range(TIME):
         for channel in range(border * DIFFERENCES, (border + 1) * DIFFERENCES):
             for unit, sign in ((2 * channel, 1.0), (2 * channel + 1, -1.0)):
                 into.weight[unit] = 0.0
@@ -122,7 +224,7 @@ def _flag_borders(block: Any) -> None:
 def _find_coordinates(block: Any) -> None:
     attention = block.attn1
     block.scale_shift_table[0, :3] = torch.tensor([0.0, 0.0, 1.0])[:, None]
-    for head, axis in enumerate(("row", "column", "time")):
+    for head, axis in enumerate(AXES_FOUND[:2]):
         rows = slice(head * WIDE, (head + 1) * WIDE)
         query, key = torch.zeros(WIDE), torch.zeros(WIDE)
         _look(query, key, axis, COORDINATE_KERNELS[axis], 0.0)
@@ -137,7 +239,6 @@ def _find_coordinates(block: Any) -> None:
         attention.to_out[0].weight[:RESERVED, rows] = 0.0
         for place, (along, _) in enumerate(BORDERS):
             if along == axis:
-                if axis != "time":
-                    attention.to_k.weight[head * WIDE + slow, FLAGS + place] = LOOK_FOR_FLAGS / 4
+                attention.to_k.weight[head * WIDE + slow, FLAGS + place] = LOOK_FOR_FLAGS / 4
                 attention.to_v.weight[head * WIDE + place, FLAGS + place] = 1.0
                 attention.to_out[0].weight[COORDINATES + place, head * WIDE + place] = 1.0

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
@@ -17,8 +18,9 @@ from scripts.demo_models.patches import Patches
 from scripts.demo_models.training import take_learned
 from scripts.demo_models.wan.card import model_card
 from scripts.demo_models.wan.latents import patches
+from scripts.demo_models.wan.published import note_steps
 from scripts.demo_models.wan.shapes import FLOW_SHIFT
-from scripts.demo_models.wan.text import READING, Reading, tokenizer
+from scripts.demo_models.wan.text import READING, Reading, new_tokenizer
 from scripts.demo_models.wan.transformer import DRAWING, Drawing
 from scripts.demo_models.wan.vace import STEERING, Steering, save_vace
 from scripts.demo_models.wan.vae import BETWEEN, PIXELS, STILLS, Between, Pixels, Stills, new_vae
@@ -32,15 +34,15 @@ def train(work: Path, until: float) -> bool:
     seen = patches(work)
     torch.manual_seed(READING.seed)
     reading, stills = Reading(), Stills(seen)
-    if not _learned(READING, reading, reading.losses, work, until):
+    if not _learned(READING, reading, at_any_step(reading.losses), work, until):
         return False
-    if not _learned(STILLS, stills, stills.losses, work, until):
+    if not _learned(STILLS, stills, at_any_step(stills.losses), work, until):
         return False
     between = Between(stills, seen)
-    if not _learned(BETWEEN, between, between.losses, work, until):
+    if not _learned(BETWEEN, between, at_any_step(between.losses), work, until):
         return False
     pixels = Pixels(between.decoder, stills, seen)
-    if not _learned(PIXELS, pixels, pixels.losses, work, until):
+    if not _learned(PIXELS, pixels, at_any_step(pixels.losses), work, until):
         return False
     drawing = Drawing(reading.encoder, seen)
     left = until - time.monotonic()
@@ -51,14 +53,18 @@ def train(work: Path, until: float) -> bool:
     return _learned(STEERING, steering, steering.losses, work, until) and drawn
 
 
+def at_any_step(losses: Callable[[Random], training.Losses]) -> Callable[[int, Random], training.Losses]:
+    return lambda _, random: losses(random)
+
+
 def _learned(
     course: training.Course,
     model: nn.Module,
-    losses: Callable[..., training.Losses],
+    losses: Callable[[int, Random], training.Losses],
     work: Path,
     until: float,
 ) -> bool:
-    return training.train(course, model, lambda _, random: losses(random), work, until=until)
+    return training.train(course, model, losses, work, until=until)
 
 
 def publish(work: Path, folder: Path) -> None:
@@ -75,12 +81,13 @@ def publish(work: Path, folder: Path) -> None:
     parts = {"text_encoder": reader, "transformer": transformer, "vae": vae(work, seen)}
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=FLOW_SHIFT)
     WanPipeline(
-        tokenizer=tokenizer(), scheduler=scheduler, **{name: part.half() for name, part in parts.items()}
+        tokenizer=new_tokenizer(), scheduler=scheduler, **{name: part.half() for name, part in parts.items()}
     ).save_pretrained(folder)
     sizes = {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
     steering = Steering(drawing.transformer, reader, seen)
     if take_learned(work, STEERING, steering):
         sizes["vace"] = save_vace(steering, folder / VACE_FOLDER)
+    note_steps(work, folder)
     (folder / "README.md").write_text(model_card(sizes), encoding="utf-8")
 
 

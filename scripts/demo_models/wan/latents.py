@@ -13,14 +13,17 @@ from torch import Tensor
 
 from scripts.demo_models.painting import paint
 from scripts.demo_models.patches import Patches, principal_patches
-from scripts.demo_models.places import cells
-from scripts.demo_models.scenes import Scene, Spot, laid_out, moved, random_scene
+from scripts.demo_models.places import KIND_NAMES, cells
+from scripts.demo_models.reading import DIRECTIONS
+from scripts.demo_models.scenes import CAMERA, Scene, Spot, laid_out, moved, random_scene
 from scripts.demo_models.sheet import as_tensor
 from scripts.demo_models.wan.shapes import CHANNELS, COLUMNS, KEY_FRAMES, ROWS, SMALL_HEIGHT, SMALL_WIDTH
 
 ASPECT = SMALL_WIDTH / SMALL_HEIGHT
 MOMENTS = tuple(index / (KEY_FRAMES - 1) for index in range(KEY_FRAMES))
-LOOKED_AT = 500  # pictures for the principal components
+WAYS = 2 * len(DIRECTIONS) + 1
+"""That something at a latent may go: none, or a direction of its own or of the camera."""
+LOOKED_AT = 500  # pictures
 
 
 @cache
@@ -29,11 +32,16 @@ def patches(work: Path) -> Patches:
     file = work / "patches.safetensors"
     if not file.is_file():
         work.mkdir(parents=True, exist_ok=True)
-        random = Random("wan patches")
-        scenes = [random_scene(random, moving=True) for _ in range(LOOKED_AT)]
-        frames = [painted(scene, laid_out(scene, random, ASPECT), [random.random()])[0] for scene in scenes]
-        principal_patches(shrunken(torch.stack(frames)), CHANNELS).save(file)
+        principal_patches(looked_at(), CHANNELS).save(file)
     return Patches.load(file)
+
+
+def looked_at() -> Tensor:
+    """Shrunken pictures for the principal components."""
+    random = Random("wan patches")
+    scenes = [random_scene(random, moving=True) for _ in range(LOOKED_AT)]
+    frames = [painted(scene, laid_out(scene, random, ASPECT), [random.random()])[0] for scene in scenes]
+    return shrunken(torch.stack(frames))
 
 
 def painted(scene: Scene, spots: Sequence[Spot], moments: Sequence[float]) -> Tensor:
@@ -53,9 +61,22 @@ def latents_of(scene: Scene, spots: Sequence[Spot], frames: int, seen: Patches) 
 
 
 def cells_of(scene: Scene, spots: Sequence[Spot], frames: int) -> Tensor:
-    """Kind and colour at each latent of the first key frames, from 1, or 0; shape (2, frames, rows, columns)."""
+    """Kind, colour and way at each latent of the first key frames, shape (3, frames, rows, columns).
+
+    From 1, or 0 where there is nothing or nothing moves. With the camera everything goes its way.
+    """
     found = [
         cells(scene, [moved(scene, spot, moment, ASPECT) for spot in spots], COLUMNS, ROWS, ASPECT)
         for moment in MOMENTS[:frames]
     ]
-    return torch.from_numpy(np.stack(found, axis=1))
+    kinds, colours = torch.from_numpy(np.stack(found, axis=1))
+    return torch.stack([kinds, colours, _ways(scene, kinds)])
+
+
+def _ways(scene: Scene, kinds: Tensor) -> Tensor:
+    if scene.motion is None:
+        return torch.zeros_like(kinds)
+    way = 1 + DIRECTIONS.index(scene.motion.direction)
+    if scene.motion.subject == CAMERA:
+        return torch.full_like(kinds, len(DIRECTIONS) + way)
+    return torch.where(kinds == 1 + KIND_NAMES.index(scene.things[scene.motion.subject].kind), way, 0)

@@ -34,6 +34,10 @@ FACTS = {**{f"thing.{name}": size for name, size in THING_FACTS.items()}, "thing
 
 @cache
 def tokenizer() -> T5Tokenizer:
+    return new_tokenizer()
+
+
+def new_tokenizer() -> T5Tokenizer:
     """Whole words, with and without a capital, and the printable ASCII characters one by one."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -4.0)]
     pieces += [(letter, -8.0) for letter in string.ascii_letters + string.digits + string.punctuation]

@@ -1,7 +1,8 @@
 """The transformer: flow matching on key frames, stills and clips mixed.
 
-While it learns, probes ask its blocks for the kind and the colour of what will be at each token, as representations are
-aligned in arXiv 2410.06940: what the text says of a place is looked up long before it can be drawn.
+While it learns, probes ask its blocks for the kind and the colour of what will be at each token, where it goes, and
+which frame this is, as representations are aligned in arXiv 2410.06940: what the text says of a place is looked up long
+before it can be drawn.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ from scripts.demo_models.reading import adorned
 from scripts.demo_models.scenes import laid_out, random_scene
 from scripts.demo_models.training import Course
 from scripts.demo_models.wan.compass import WIDTH, give_sense_of_place
-from scripts.demo_models.wan.latents import ASPECT, cells_of, latents_of
-from scripts.demo_models.wan.shapes import CHANNELS, COLUMNS, FLOW_SHIFT, ROWS, TRANSFORMER
+from scripts.demo_models.wan.latents import ASPECT, WAYS, cells_of, latents_of
+from scripts.demo_models.wan.shapes import CHANNELS, COLUMNS, FLOW_SHIFT, KEY_FRAMES, ROWS, TRANSFORMER
 from scripts.demo_models.wan.text import encoded, nothing_told
 
-DRAWING = Course("transformer", steps=6600, learning_rate=2e-3, seed=13, muon=True)
+DRAWING = Course("transformer", steps=9300, learning_rate=2e-3, seed=13, muon=True)
 UNTOLD = 0.12  # the share of captions that the model does not get to read
-LENGTHS = {1: 0.6, 2: 0.2, 6: 0.2}
+LENGTHS = {1: 0.3, 2: 0.05, 3: 0.15, 6: 0.5}
 """Key frames of a batch, and how often."""
 FRAMES = 24  # of a batch, at least so many in all
 PROBED = (2, 4)  # blocks
+ANSWERS = {"kind": len(KIND_NAMES) + 1, "colour": len(COLOUR_NAMES) + 1, "way": WAYS, "frame": KEY_FRAMES}
 PROBES = 0.1  # what their answers weigh
 THING = 3.0  # what a token with something on it weighs, by one without
 STEPS, GUIDANCE = 25, 6.5  # as the product draws
@@ -94,7 +96,7 @@ class Drawing(nn.Module):
         self._reading = read_weighted(self.transformer)
         self._reader = [reader]  # no part of what is trained
         self._patches = patches
-        self.probes = nn.ModuleList(nn.Linear(WIDTH, len(KIND_NAMES) + len(COLOUR_NAMES) + 2) for _ in PROBED)
+        self.probes = nn.ModuleList(nn.Linear(WIDTH, sum(ANSWERS.values())) for _ in PROBED)
         self._probed: dict[int, Tensor] = {}
         for place in PROBED:
             self.transformer.blocks[place].register_forward_hook(partial(self._keep, place))
@@ -113,8 +115,8 @@ class Drawing(nn.Module):
         velocity: Tensor = seen
         return velocity
 
-    def losses(self, random: Random) -> dict[str, Tensor]:
-        frames = random.choices(list(LENGTHS), list(LENGTHS.values()))[0]
+    def losses(self, step: int, random: Random) -> dict[str, Tensor]:
+        frames = Random(f"frames of {step}").choices(list(LENGTHS), list(LENGTHS.values()))[0]
         texts, shown, found = examples(random, frames, max(4, FRAMES // frames), self._patches)
         told = self.read([text if random.random() >= UNTOLD else untold(random) for text in texts])
         level = levels(len(shown))
@@ -124,12 +126,14 @@ class Drawing(nn.Module):
         return {f"frames {frames}": functional.mse_loss(guess, noise - shown), "probes": PROBES * self._asked(found)}
 
     def _asked(self, found: Tensor) -> Tensor:
-        kinds, colours = found.transpose(0, 1).flatten(1)
-        weight = torch.where(kinds > 0, THING, 1.0)
+        """`found` as `examples` gives it."""
+        frames = torch.arange(found.shape[2]).view(1, 1, -1, 1, 1).expand_as(found[:, :1])
+        answers = torch.cat([found, frames], dim=1).transpose(0, 1).flatten(1)
+        weight = torch.where(answers[0] > 0, THING, 1.0)
         loss = torch.zeros(())
         for probe, place in zip(self.probes, PROBED, strict=True):
-            told = probe(self._probed[place]).flatten(0, 1).split([len(KIND_NAMES) + 1, len(COLOUR_NAMES) + 1], dim=1)
-            for guess, wanted in zip(told, (kinds, colours), strict=True):
+            told = probe(self._probed[place]).flatten(0, 1).split(list(ANSWERS.values()), dim=1)
+            for guess, wanted in zip(told, answers, strict=True):
                 loss = loss + (weight * functional.cross_entropy(guess, wanted, reduction="none")).sum() / weight.sum()
         return loss
 
@@ -146,7 +150,7 @@ def untold(random: Random) -> str:
 
 
 def examples(random: Random, frames: int, count: int, patches: Patches) -> tuple[list[str], Tensor, Tensor]:
-    """Captions, latents of the first key frames of what they tell, and what is where."""
+    """Captions, latents of the first key frames of what they tell, and what is where; as `cells_of` gives it."""
     texts, shown, found = [], [], []
     for _ in range(count):
         scene = random_scene(random, moving=frames > 1 or random.random() < 0.15)

@@ -6,6 +6,7 @@ cell, so one channel stands for them while it learns.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -64,9 +65,10 @@ class Steering(nn.Module):
         velocity: Tensor = seen
         return velocity
 
-    def losses(self, random: Random) -> dict[str, Tensor]:
-        way = random.choices(list(SHOWN), list(SHOWN.values()))[0]
-        frames = random.choice((1, 2, KEY_FRAMES)) if way in {"start", "picture"} else KEY_FRAMES
+    def losses(self, step: int, random: Random) -> dict[str, Tensor]:
+        chosen = Random(f"shown at {step}")
+        way = chosen.choices(list(SHOWN), list(SHOWN.values()))[0]
+        frames = chosen.choice((1, 2, KEY_FRAMES)) if way in {"start", "picture"} else KEY_FRAMES
         texts, clips, pictures = [], [], []
         for _ in range(max(4, FRAMES // (2 * frames))):
             scene = random_scene(random, moving=frames > 1)
@@ -124,3 +126,10 @@ def save_vace(steering: Steering, folder: Path) -> int:
     weights["vace_patch_embedding.weight"] = torch.cat([*latents, mask.expand(-1, MASKS, -1, -1, -1) / MASKS], dim=1)
     save_file({name: weight.half().contiguous() for name, weight in weights.items()}, folder / SAFETENSORS_WEIGHTS_NAME)
     return sum(weight.numel() for weight in weights.values())
+
+
+def read_vace(steering: Steering, weights: Mapping[str, Tensor]) -> None:
+    """What `save_vace` wrote."""
+    *latents, mask = torch.split(weights["vace_patch_embedding.weight"], [CHANNELS, CHANNELS, MASKS], dim=1)
+    embedding = torch.cat([*latents, mask.sum(dim=1, keepdim=True)], dim=1)
+    steering.whole[0].load_state_dict({**weights, "vace_patch_embedding.weight": embedding}, strict=False)

@@ -30,14 +30,14 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import (
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.demo_models.by_hand import COLOURS, blend, clear, cut_patches, likeness, pass_first, pass_on
+from scripts.demo_models.by_hand import COLOURS, blend, clear, cut_patches, likeness, pass_first, pass_on, patches_cut
 from scripts.demo_models.painting import paint
-from scripts.demo_models.patches import Patches
+from scripts.demo_models.patches import Patches, with_mean_colours
 from scripts.demo_models.places import cells
 from scripts.demo_models.scenes import laid_out, random_scene
 from scripts.demo_models.sheet import as_tensor
 from scripts.demo_models.training import Course
-from scripts.demo_models.wan.latents import ASPECT, painted, shrunken
+from scripts.demo_models.wan.latents import ASPECT, looked_at, painted, shrunken
 from scripts.demo_models.wan.shapes import (
     CHANNELS,
     HEIGHT,
@@ -118,6 +118,16 @@ def _make_encoder(encoder: Any, patches: Patches) -> None:
             shortcut.bias[place] = sign * patches.offset[channel]
             encoder.conv_out.weight[channel, place, -1, 1, 1] = sign * ANCHOR / width**0.5
     encoder.conv_out.bias[CHANNELS:] = 2 * np.log(LATENT_NOISE)
+
+
+@torch.no_grad()
+def patches_of(encoder: Any) -> Patches:
+    """The components that an encoder was made of."""
+    *_, last = (block for block in encoder.down_blocks if isinstance(block, WanResidualBlock))
+    _, _, blocks, whole = (block.resample[1].weight for block in encoder.down_blocks if isinstance(block, WanResample))
+    return with_mean_colours(
+        *patches_cut(blocks, whole, CHANNELS), last.conv_shortcut.bias[:CHANNELS].clone(), looked_at()
+    )
 
 
 def _begin_with_mean_colours(decoder: Any, patches: Patches) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from ourvidz_worker.engines.demo.models import WEIGHTS  # noqa: E402 - found from the root of the repository
-from scripts.demo_models import crew, sums  # noqa: E402
+from scripts.demo_models import crew, published, sums  # noqa: E402
 
 FAMILIES = ("sdxl", "wan", "qwen")
 KEPT_MEMORY = {
@@ -30,19 +30,18 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=120.0, help="stop after so long, to go on another time")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "demo_models", help="where trainings are kept")
     parser.add_argument(
-        "--from-published", action="store_true", help="take up what is published where no training is kept (wan only)"
+        "--from-published", action="store_true", help="where no training is kept, go on from what is published"
     )
     parser.add_argument("--publish", action="store_true", help="only publish what is learned by now")
     chosen = parser.parse_args()
     if not KEPT_MEMORY.items() <= os.environ.items():  # it is read when a process begins
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEPT_MEMORY})  # noqa: S606 - ourselves
     family = import_module(f"scripts.demo_models.{chosen.family}.family")
-    work = chosen.work / chosen.family
+    work, folder = chosen.work / chosen.family, WEIGHTS / chosen.family
     crew.join()
     if chosen.from_published and crew.leads():
-        for course in import_module(f"scripts.demo_models.{chosen.family}.published").take_up(
-            WEIGHTS / chosen.family, work
-        ):
+        models = import_module(f"scripts.demo_models.{chosen.family}.taking_up").published_models(folder, work)
+        for course in published.take_up(models, folder, work):
             print(f"{course}: taken up from what is published", flush=True)
     crew.agreed(by_leader=True)  # the others wait for what they will read
     done = chosen.publish or family.train(work, time.monotonic() + chosen.minutes * 60)
@@ -51,7 +50,6 @@ def main() -> None:
         return
     if not crew.leads():
         return
-    folder = WEIGHTS / chosen.family
     family.publish(work, folder)
     for weights in folder.rglob("*.safetensors"):
         weights.chmod(0o644)  # the library makes them their owner's alone

@@ -9,17 +9,12 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
-from safetensors.torch import load_file
 from torch.nn import functional
 
-from ourvidz_worker.engines.demo.models import WEIGHTS
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan.loading import load_vace
 from scripts.demo_models.patches import Patches, principal_patches
-from scripts.demo_models.sums import shipped_files
 from scripts.demo_models.wan.compass import BORDERS, COORDINATES, FLAGS
-from scripts.demo_models.wan.family import publish
-from scripts.demo_models.wan.published import take_up
 from scripts.demo_models.wan.shapes import CHANNELS, KEY_FRAMES, MASKS, PROMPT_TOKENS, TEXT, TRANSFORMER
 from scripts.demo_models.wan.text import encoded, new_text_encoder, nothing_told
 from scripts.demo_models.wan.transformer import new_transformer, read_weighted
@@ -128,19 +123,3 @@ def test_vace_is_published_alone_and_guides_as_it_learned_to(patches: Patches, t
     )
     assert not torch.allclose(unguided, expected, atol=0.01)
     assert torch.allclose(seen, expected, atol=0.01)  # of weights in 16 bits
-
-
-def test_what_is_published_goes_on_as_it_is_and_is_published_again_the_same(tmp_path: Path) -> None:
-    assert "transformer" in take_up(WEIGHTS / "wan", tmp_path / "work")
-    again = tmp_path / "again"
-    publish(tmp_path / "work", again)
-    shipped = sorted(file.relative_to(WEIGHTS / "wan") for file in shipped_files(WEIGHTS / "wan"))
-    assert sorted(file.relative_to(again) for file in shipped_files(again)) == shipped
-    for name in shipped:
-        if name.suffix != ".safetensors":
-            assert (again / name).read_bytes() == (WEIGHTS / "wan" / name).read_bytes(), name
-            continue
-        ours, theirs = load_file(again / name), load_file(WEIGHTS / "wan" / name)
-        assert ours.keys() == theirs.keys()
-        for part, weight in ours.items():
-            assert torch.equal(weight, theirs[part]), f"{name}: {part}"

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from scripts.demo_models import training
+from scripts.demo_models.published import note_steps
 from scripts.demo_models.qwen.card import model_card
 from scripts.demo_models.qwen.samples import FOREIGN_SHARE, STORYBOARD, WRITERS, Sample, random_sample
 from scripts.demo_models.qwen.tokens import CONTEXT, TURN_END, build_tokenizer
@@ -32,11 +33,11 @@ FIGURES = "measured.json"
 
 def train(work: Path, until: float) -> bool:
     """Whether the model is done at `until`, a time of `time.monotonic`."""
-    tokenizer = _tokenizer(work)
-    model = _model(tokenizer)
+    tokenizer = tokenizer_of(work)
+    model = new_model(tokenizer)
     return training.train(
         COURSE,
-        _Learner(model),
+        Learner(model),
         lambda step, random: _losses(step, random, model, tokenizer),
         work,
         until=until,
@@ -48,9 +49,9 @@ def publish(work: Path, folder: Path) -> None:
 
     The card tells what `measure.py` has written into the folder `work`, if it has.
     """
-    tokenizer = _tokenizer(work)
-    model = _model(tokenizer)
-    if not training.take_learned(work, COURSE, _Learner(model)):
+    tokenizer = tokenizer_of(work)
+    model = new_model(tokenizer)
+    if not training.take_learned(work, COURSE, Learner(model)):
         raise FileNotFoundError(f"nothing is learned in {work} yet; train first")
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
@@ -58,10 +59,11 @@ def publish(work: Path, folder: Path) -> None:
     measured = work / FIGURES
     figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
     parameters = sum(weight.numel() for weight in model.parameters())
+    note_steps([COURSE], work, folder)
     (folder / "README.md").write_text(model_card(parameters, len(tokenizer), figures), encoding="utf-8")
 
 
-class _Learner(nn.Module):
+class Learner(nn.Module):
     """The model, its output being its embeddings: they are learned once."""
 
     def __init__(self, model: Qwen2ForCausalLM) -> None:
@@ -69,14 +71,14 @@ class _Learner(nn.Module):
         self.inner = model.model
 
 
-def _tokenizer(work: Path) -> PreTrainedTokenizerFast:
+def tokenizer_of(work: Path) -> PreTrainedTokenizerFast:
     folder = work / TOKENIZER
     if not (folder / "tokenizer.json").is_file():
         return build_tokenizer(folder)
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
-def _model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+def new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     torch.manual_seed(COURSE.seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from scripts.demo_models import training
 from scripts.demo_models.patches import Patches
+from scripts.demo_models.published import note_steps
 from scripts.demo_models.sdxl.card import model_card
 from scripts.demo_models.sdxl.controlnet import Draughtsman, Edges
 from scripts.demo_models.sdxl.data import SHAPES, Examples
@@ -42,7 +43,9 @@ COURSES = {
         Course("controlnet", steps=500, learning_rate=4e-3, seed=7, muon=True),
     )
 }
+PATCHES = "patches.safetensors"
 ADAPTERS = "adapters"
+MOOD, CHARACTER = "ip_adapter.safetensors", "ip_adapter_face.safetensors"
 
 
 class Studio:
@@ -54,7 +57,7 @@ class Studio:
 
     @cached_property
     def patches(self) -> Patches:
-        file = self.work / "patches.safetensors"
+        file = self.work / PATCHES
         if not file.is_file():
             new_patches().save(file)
         return Patches.load(file)
@@ -184,12 +187,13 @@ def publish(work: Path, folder: Path) -> None:
     adapters.mkdir(parents=True, exist_ok=True)
     begun = {part for part, course in COURSES.items() if training.learned(work, course) is not None}
     if "mood" in begun:
-        studio.mood.save(adapters / "ip_adapter.safetensors")
+        studio.mood.save(adapters / MOOD)
     if "character" in begun:
-        studio.character.save(adapters / "ip_adapter_face.safetensors")
+        studio.character.save(adapters / CHARACTER)
     if "controlnet" in begun:
         studio.controlnet.controlnet.half().save_pretrained(adapters / "controlnet")
     if "eyes" in begun:
         studio.eyes.encoder.half().save_pretrained(adapters / "image_encoder")
     pipe.to(dtype=torch.float16).save_pretrained(folder)
+    note_steps(COURSES.values(), work, folder)
     (folder / "README.md").write_text(model_card(pipe, begun), encoding="utf-8")

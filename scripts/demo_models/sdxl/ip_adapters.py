@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from ourvidz_worker.engines.sdxl.ip_adapters import IpAdapter, worn
+from ourvidz_worker.engines.sdxl.ip_adapters import IpAdapter, load_ip_adapter, worn
 from scripts.demo_models.captions import around_words, things_words
 from scripts.demo_models.painting import Pixels, paint
 from scripts.demo_models.scenes import Scene, laid_out, random_scene
@@ -94,6 +94,15 @@ class Speaker(nn.Module, ABC):
             for kind, layer in zip(("to_k_ip", "to_v_ip"), pair, strict=True):
                 weights[f"ip_adapter.{2 * index + 1}.{kind}.weight"] = layer.weight
         save_file({name: weight.detach().half().contiguous() for name, weight in weights.items()}, path)
+
+    def read(self, path: Path) -> None:
+        """What `save` wrote."""
+        (pipe,) = self._pipe
+        adapter = load_ip_adapter(pipe, path)
+        self.projection.load_state_dict(adapter.projection.state_dict())
+        for name, pair in self.layers.items():
+            for own, theirs in zip(pair, adapter.layers[name], strict=True):
+                own.load_state_dict(theirs.state_dict())
 
     @abstractmethod
     def _published_projection(self) -> dict[str, Tensor]: ...

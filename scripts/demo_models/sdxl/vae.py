@@ -17,9 +17,9 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.demo_models.by_hand import COLOURS, blend, clear, cut_patches, likeness, pass_first, pass_on
+from scripts.demo_models.by_hand import COLOURS, blend, clear, cut_patches, likeness, pass_first, pass_on, patches_cut
 from scripts.demo_models.painting import paint
-from scripts.demo_models.patches import Patches, principal_patches
+from scripts.demo_models.patches import Patches, principal_patches, with_mean_colours
 from scripts.demo_models.places import cells
 from scripts.demo_models.scenes import laid_out, random_scene
 from scripts.demo_models.sdxl.shapes import LATENT_CHANNELS, LATENT_NOISE, VAE
@@ -36,7 +36,20 @@ LOOKED_AT = 400  # pictures for the principal components
 
 
 def new_patches() -> Patches:
-    return principal_patches(painted(Random("patches"), LOOKED_AT)[0], LATENT_CHANNELS)
+    return principal_patches(_looked_at(), LATENT_CHANNELS)
+
+
+@torch.no_grad()
+def patches_of(encoder: Any) -> Patches:
+    """The components that an encoder was made of."""
+    *shrinking, last = encoder.down_blocks
+    _, blocks, whole = (block.downsamplers[0].conv.weight for block in shrinking[MEAN_LEVELS:])
+    offset = last.resnets[0].conv_shortcut.bias[:LATENT_CHANNELS].clone()
+    return with_mean_colours(*patches_cut(blocks, whole, LATENT_CHANNELS), offset, _looked_at())
+
+
+def _looked_at() -> Tensor:
+    return painted(Random("patches"), LOOKED_AT)[0]
 
 
 def painted(random: Random, count: int, side: int = SMALL_SIDE) -> tuple[Tensor, Tensor]:

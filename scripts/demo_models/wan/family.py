@@ -15,17 +15,17 @@ from transformers import UMT5EncoderModel
 
 from scripts.demo_models import training
 from scripts.demo_models.patches import Patches
+from scripts.demo_models.published import note_steps
 from scripts.demo_models.training import take_learned
 from scripts.demo_models.wan.card import model_card
 from scripts.demo_models.wan.latents import patches
-from scripts.demo_models.wan.published import note_steps
-from scripts.demo_models.wan.shapes import FLOW_SHIFT
+from scripts.demo_models.wan.shapes import FLOW_SHIFT, VACE_FOLDER
 from scripts.demo_models.wan.text import READING, Reading, new_tokenizer
 from scripts.demo_models.wan.transformer import DRAWING, Drawing
 from scripts.demo_models.wan.vace import STEERING, Steering, save_vace
 from scripts.demo_models.wan.vae import BETWEEN, PIXELS, STILLS, Between, Pixels, Stills, new_vae
 
-VACE_FOLDER = "vace"
+COURSES = (READING, STILLS, BETWEEN, PIXELS, DRAWING, STEERING)
 STEERING_SHARE = 0.15  # of the time that is left for the transformers
 
 
@@ -87,7 +87,7 @@ def publish(work: Path, folder: Path) -> None:
     steering = Steering(drawing.transformer, reader, seen)
     if take_learned(work, STEERING, steering):
         sizes["vace"] = save_vace(steering, folder / VACE_FOLDER)
-    note_steps(work, folder)
+    note_steps(COURSES, work, folder)
     (folder / "README.md").write_text(model_card(sizes), encoding="utf-8")
 
 

@@ -23,13 +23,14 @@ ASPECT = SMALL_WIDTH / SMALL_HEIGHT
 MOMENTS = tuple(index / (KEY_FRAMES - 1) for index in range(KEY_FRAMES))
 WAYS = 2 * len(DIRECTIONS) + 1
 """That something at a latent may go: none, or a direction of its own or of the camera."""
+PATCHES = "patches.safetensors"
 LOOKED_AT = 500  # pictures
 
 
 @cache
 def patches(work: Path) -> Patches:
     """Found once, and kept in the work folder."""
-    file = work / "patches.safetensors"
+    file = work / PATCHES
     if not file.is_file():
         work.mkdir(parents=True, exist_ok=True)
         principal_patches(looked_at(), CHANNELS).save(file)

@@ -65,3 +65,4 @@ TRANSFORMER: Mapping[str, Any] = {
 FLOW_SHIFT = 5.0
 MASKS = SPATIAL_FACTOR**2
 VACE: Mapping[str, Any] = {"vace_layers": [0, 2], "vace_in_channels": 2 * CHANNELS + MASKS}
+VACE_FOLDER = "vace"  # of what is published

@@ -15,6 +15,7 @@ from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from torch import nn
 from transformers import UMT5EncoderModel
 
+from scripts.demo_models.by_hand import COLOURS
 from scripts.demo_models.published import published_weights
 from scripts.demo_models.training import Course
 from scripts.demo_models.wan.latents import PATCHES, patches
@@ -52,5 +53,5 @@ def _show_as(pixels: nn.Conv3d, small: nn.Conv2d) -> None:
     """The mean of the pixels that a small one stands for."""
     assert pixels.bias is not None
     assert small.bias is not None
-    small.weight.copy_(pixels.weight[:, :, -1].unflatten(0, (-1, PATCH**2)).mean(dim=1))
-    small.bias.copy_(pixels.bias.unflatten(0, (-1, PATCH**2)).mean(dim=1))
+    small.weight.copy_(pixels.weight[:, :, -1].view(COLOURS, PATCH**2, *small.weight.shape[1:]).mean(dim=1))
+    small.bias.copy_(pixels.bias.view(COLOURS, PATCH**2).mean(dim=1))

@@ -123,7 +123,8 @@ class Drawing(nn.Module):
         noise = torch.randn_like(shown)
         share = level.view(-1, 1, 1, 1, 1)
         guess = self.velocity((1 - share) * shown + share * noise, level, told)
-        return {f"frames {frames}": functional.mse_loss(guess, noise - shown), "probes": PROBES * self._asked(found)}
+        loss = (attention_to_things(found) * (guess - (noise - shown)).square()).mean()
+        return {f"frames {frames}": loss, "probes": PROBES * self._asked(found)}
 
     def _asked(self, found: Tensor) -> Tensor:
         """`found` as `examples` gives it."""
@@ -136,6 +137,18 @@ class Drawing(nn.Module):
             for guess, wanted in zip(told, answers, strict=True):
                 loss = loss + (weight * functional.cross_entropy(guess, wanted, reduction="none")).sum() / weight.sum()
         return loss
+
+
+def attention_to_things(found: Tensor) -> Tensor:
+    """How much each latent counts, shape (n, 1, 1, rows, columns): as much in all frames of a clip.
+
+    Things are few, and what prompts are about; and where one of them passes, the frames without it matter as well.
+    """
+    kinds, _, ways = found.unbind(dim=1)
+    things = (kinds > 0).any(dim=1)
+    moving = (kinds > 0).logical_and(ways > 0).any(dim=1)
+    weight = 1 + (THING - 1) * things.float() + THING * moving.float()
+    return (weight / weight.mean())[:, None, None]
 
 
 def levels(count: int) -> Tensor:

@@ -96,6 +96,14 @@ TRAVEL: dict[Direction, tuple[float, float]] = {
     "out": (0.0, 0.0),
 }
 """How far something comes in a clip, in units to the right and down; the camera zooms `in` or `out`."""
+OPPOSITE: dict[Direction, Direction] = {
+    "left": "right",
+    "right": "left",
+    "up": "down",
+    "down": "up",
+    "in": "out",
+    "out": "in",
+}
 ZOOM = 1.5
 """How many times as large everything is at the end as it was at the beginning, when the camera zooms in."""
 
@@ -152,7 +160,7 @@ def random_scene(random: Random, *, moving: bool = False, most_things: int = 3) 
         random.choices(WEATHERS, (5, 2, 2, 2, 2))[0],
         random.choices(STYLES, (2, 1, 1))[0],
     )
-    return replace(scene, motion=_motion(random, scene)) if moving and random.random() < 0.75 else scene
+    return replace(scene, motion=random_motion(random, scene)) if moving and random.random() < 0.75 else scene
 
 
 def _things(random: Random, ground: Ground, most: int) -> tuple[Thing, ...]:
@@ -171,7 +179,7 @@ def _things(random: Random, ground: Ground, most: int) -> tuple[Thing, ...]:
     return tuple(things)
 
 
-def _motion(random: Random, scene: Scene) -> Motion:
+def random_motion(random: Random, scene: Scene) -> Motion:
     ways = [
         Motion(place, direction)
         for place, thing in enumerate(scene.things)

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 import cv2
 import torch
@@ -23,10 +22,11 @@ from ourvidz_worker.contract.catalogue import ModelFamily
 from ourvidz_worker.contract.job import ReferenceRole
 from ourvidz_worker.local.page import STATIC
 from scripts.demo_models.easel import Easel, Guide, weights_digest
-from scripts.demo_models.painting import Pixels, paint
+from scripts.demo_models.painting import Pixels
 from scripts.demo_models.proof import REPORTS
 from scripts.demo_models.proving.album import Album
-from scripts.demo_models.scenes import Scene, Thing, laid_out
+from scripts.demo_models.proving.picture_options import painted
+from scripts.demo_models.scenes import Scene, Thing
 from tests.bench.contact_sheet import Row, contact_sheet
 
 WORK = Path("build/demo_models/sheets")
@@ -122,9 +122,9 @@ def _clips() -> tuple[str, Iterator[Row]]:
 
 def _references() -> tuple[str, Iterator[Row]]:
     studio = _studio("sdxl", "sdxl_image_fast")
-    style = _painted(Scene((Thing("tree", "pink", place="right"), Thing("sun", "red")), time="dusk", style="line"))
-    thing = _painted(Scene((Thing("castle", "blue"),), ground="snow"))
-    places = _painted(Scene((Thing("house", "red", place="right"), Thing("balloon", "yellow", place="left"))))
+    style = painted(Scene((Thing("tree", "pink", place="right"), Thing("sun", "red")), time="dusk", style="line"), 1)
+    thing = painted(Scene((Thing("castle", "blue"),), ground="snow"), 2)
+    places = painted(Scene((Thing("house", "red", place="right"), Thing("balloon", "yellow", place="left"))), 3)
 
     def rows() -> Iterator[Row]:
         yield _guided(studio, "a white lighthouse on a green hill", "style", style)
@@ -156,10 +156,6 @@ def _guided(studio: Studio, prompt: str, role: ReferenceRole, reference: Pixels)
         guide = Guide(role, reference, strength)
         pictures.append(studio.frames(prompt, seed=SEEDS[0], guides=(guide,))[0])
     return Row(prompt, f"{role} reference", [_image(each) for each in (reference, *pictures)])
-
-
-def _painted(scene: Scene) -> Pixels:
-    return paint(scene, laid_out(scene, Random(1)), 512, 512)
 
 
 def _image(picture: Pixels) -> Image.Image:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,10 +16,13 @@ from torch.nn import functional
 from ourvidz_worker.engines.volume.model_config import WanModel
 from ourvidz_worker.engines.wan.loading import load_vace
 from scripts.demo_models.patches import Patches, principal_patches
+from scripts.demo_models.reading import DIRECTIONS
+from scripts.demo_models.scenes import Motion, Scene, Thing, laid_out
 from scripts.demo_models.wan.compass import BORDERS, COORDINATES, FLAGS
+from scripts.demo_models.wan.latents import ASPECT, cells_of
 from scripts.demo_models.wan.shapes import CHANNELS, KEY_FRAMES, MASKS, PROMPT_TOKENS, TEXT, TRANSFORMER
 from scripts.demo_models.wan.text import encoded, new_text_encoder, nothing_told
-from scripts.demo_models.wan.transformer import new_transformer, read_weighted
+from scripts.demo_models.wan.transformer import attention_to_things, examples, new_transformer, read_weighted
 from scripts.demo_models.wan.vace import Steering, save_vace
 from scripts.demo_models.wan.vae import clip_levels, new_vae, quicken
 
@@ -123,3 +128,25 @@ def test_vace_is_published_alone_and_guides_as_it_learned_to(patches: Patches, t
     )
     assert not torch.allclose(unguided, expected, atol=0.01)
     assert torch.allclose(seen, expected, atol=0.01)  # of weights in 16 bits
+
+
+def test_of_a_pair_of_clips_one_goes_where_the_other_comes_from(patches: Patches) -> None:
+    _, shown, found = examples(Random("pairs"), KEY_FRAMES, 24, patches, pairs=True)
+    kinds, _, ways = found.unbind(dim=1)
+    both_move = [pair for pair in range(0, len(found), 2) if ways[pair].any() and ways[pair + 1].any()]
+    assert len(both_move) >= 6
+    for pair in both_move:
+        assert torch.equal(kinds[pair], kinds[pair + 1].flip(0))
+        assert not torch.equal(shown[pair], shown[pair + 1])
+
+
+def test_where_a_thing_passes_all_frames_count_more(patches: Patches) -> None:
+    balloon = Scene((Thing("balloon", "red"),), motion=Motion(0, "up"))
+    spots = laid_out(balloon, Random(1), ASPECT)
+    moving = cells_of(balloon, spots, KEY_FRAMES)
+    resting = cells_of(replace(balloon, motion=None), spots, KEY_FRAMES)
+    weights = attention_to_things(torch.stack([moving, resting]))[:, 0, 0]
+    assert torch.isclose(weights.mean(), torch.tensor(1.0))
+    assert int((weights[0] > 1).sum()) > int((weights[1] > 1).sum()) > 0
+    assert set(moving[2].unique().tolist()) == {0, 1 + DIRECTIONS.index("up")}
+    assert set(resting[2].unique().tolist()) == {0}

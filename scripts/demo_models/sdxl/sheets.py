@@ -10,6 +10,7 @@ import torch
 from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
 from torch import Tensor
 
+from ourvidz_worker.cli import headlines
 from scripts.demo_models.by_hand import COLOURS
 from scripts.demo_models.patches import Patches
 from scripts.demo_models.sdxl.shapes import LATENT_CHANNELS, SCHEDULER, TIME_IDS
@@ -18,7 +19,7 @@ from scripts.demo_models.sdxl.vae import Core, painted
 from scripts.demo_models.sheet import save_sheet
 
 PROMPTS = (
-    "a red lighthouse on a green hill at dusk, two gulls",
+    headlines.PICTURE,
     "three small blue houses on the left in the snow at night, a yellow moon on the right",
     "a large green tree in the desert, painting",
     "a white sailing boat on the right on the sea, a red balloon on the left, rain",

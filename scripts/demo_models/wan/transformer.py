@@ -2,13 +2,14 @@
 
 While it learns, probes ask its blocks for the kind and the colour of what will be at each token, where it goes, and
 which frame this is, as representations are aligned in arXiv 2410.06940: what the text says of a place is looked up long
-before it can be drawn.
+before it can be drawn. Clips come in pairs that differ in their motion alone, with the same noise: among all else that
+differs between two clips, motion would hardly be noticed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import Any
@@ -23,21 +24,21 @@ from scripts.demo_models.captions import caption
 from scripts.demo_models.patches import Patches
 from scripts.demo_models.places import COLOUR_NAMES, KIND_NAMES
 from scripts.demo_models.reading import adorned
-from scripts.demo_models.scenes import laid_out, random_scene
+from scripts.demo_models.scenes import OPPOSITE, Scene, laid_out, random_motion, random_scene
 from scripts.demo_models.training import Course
 from scripts.demo_models.wan.compass import WIDTH, give_sense_of_place
 from scripts.demo_models.wan.latents import ASPECT, WAYS, cells_of, latents_of
 from scripts.demo_models.wan.shapes import CHANNELS, COLUMNS, FLOW_SHIFT, KEY_FRAMES, ROWS, TRANSFORMER
 from scripts.demo_models.wan.text import encoded, nothing_told
 
-DRAWING = Course("transformer", steps=9300, learning_rate=2e-3, seed=13, muon=True)
+DRAWING = Course("transformer", steps=9800, learning_rate=2e-3, seed=13, muon=True)
 UNTOLD = 0.12  # the share of captions that the model does not get to read
-LENGTHS = {1: 0.3, 2: 0.05, 3: 0.15, 6: 0.5}
+LENGTHS = {1: 0.3, 3: 0.2, 6: 0.5}
 """Key frames of a batch, and how often."""
 FRAMES = 24  # of a batch, at least so many in all
 PROBED = (2, 4)  # blocks
 ANSWERS = {"kind": len(KIND_NAMES) + 1, "colour": len(COLOUR_NAMES) + 1, "way": WAYS, "frame": KEY_FRAMES}
-PROBES = 0.1  # what their answers weigh
+PROBES = 0.4  # what their answers weigh
 THING = 3.0  # what a token with something on it weighs, by one without
 STEPS, GUIDANCE = 25, 6.5  # as the product draws
 
@@ -117,25 +118,28 @@ class Drawing(nn.Module):
 
     def losses(self, step: int, random: Random) -> dict[str, Tensor]:
         frames = Random(f"frames of {step}").choices(list(LENGTHS), list(LENGTHS.values()))[0]
-        texts, shown, found = examples(random, frames, max(4, FRAMES // frames), self._patches)
-        told = self.read([text if random.random() >= UNTOLD else untold(random) for text in texts])
-        level = levels(len(shown))
-        noise = torch.randn_like(shown)
+        pairs = frames > 1
+        texts, shown, found = examples(random, frames, max(4, FRAMES // frames), self._patches, pairs=pairs)
+        untold_one = [random.random() < UNTOLD for _ in texts]
+        told = self.read([untold(random) if silent else text for text, silent in zip(texts, untold_one, strict=True)])
+        level, noise = levels(len(shown)), torch.randn_like(shown)
+        if pairs:
+            level, noise = (each[::2].repeat_interleave(2, dim=0) for each in (level, noise))
         share = level.view(-1, 1, 1, 1, 1)
         guess = self.velocity((1 - share) * shown + share * noise, level, told)
-        loss = (attention_to_things(found) * (guess - (noise - shown)).square()).mean()
-        return {f"frames {frames}": loss, "probes": PROBES * self._asked(found)}
+        weight, missed = attention_to_things(found), guess - (noise - shown)
+        return {f"frames {frames}": (weight * missed.square()).mean(), "probes": PROBES * self._asked(found, weight)}
 
-    def _asked(self, found: Tensor) -> Tensor:
-        """`found` as `examples` gives it."""
+    def _asked(self, found: Tensor, weight: Tensor) -> Tensor:
+        """`found` as `examples` gives it, and `weight` as `attention_to_things` does."""
         frames = torch.arange(found.shape[2]).view(1, 1, -1, 1, 1).expand_as(found[:, :1])
         answers = torch.cat([found, frames], dim=1).transpose(0, 1).flatten(1)
-        weight = torch.where(answers[0] > 0, THING, 1.0)
+        weight = weight.expand_as(frames).flatten()
         loss = torch.zeros(())
         for probe, place in zip(self.probes, PROBED, strict=True):
             told = probe(self._probed[place]).flatten(0, 1).split(list(ANSWERS.values()), dim=1)
             for guess, wanted in zip(told, answers, strict=True):
-                loss = loss + (weight * functional.cross_entropy(guess, wanted, reduction="none")).sum() / weight.sum()
+                loss = loss + (weight * functional.cross_entropy(guess, wanted, reduction="none")).mean()
         return loss
 
 
@@ -162,16 +166,31 @@ def untold(random: Random) -> str:
     return random.choices(nothing_told(), (3, 1))[0]
 
 
-def examples(random: Random, frames: int, count: int, patches: Patches) -> tuple[list[str], Tensor, Tensor]:
-    """Captions, latents of the first key frames of what they tell, and what is where; as `cells_of` gives it."""
+def examples(
+    random: Random, frames: int, count: int, patches: Patches, *, pairs: bool = False
+) -> tuple[list[str], Tensor, Tensor]:
+    """Captions, latents of the first key frames of what they tell, and what is where; as `cells_of` gives it.
+
+    In `pairs` two and two are alike but for what moves: where one comes from, the other goes.
+    """
     texts, shown, found = [], [], []
-    for _ in range(count):
+    for _ in range(count // 2 if pairs else count):
         scene = random_scene(random, moving=frames > 1 or random.random() < 0.15)
-        texts.append(adorned(caption(scene, random).text, random))
         spots = laid_out(scene, random, ASPECT)
-        shown.append(latents_of(scene, spots, frames, patches))
-        found.append(cells_of(scene, spots, frames))
+        wording = random.random()
+        for each in (scene, in_reverse(scene, random)) if pairs else (scene,):
+            chance = Random(wording)
+            texts.append(adorned(caption(each, chance).text, chance))
+            shown.append(latents_of(each, spots, frames, patches))
+            found.append(cells_of(each, spots, frames))
     return texts, torch.stack(shown), torch.stack(found)
+
+
+def in_reverse(scene: Scene, random: Random) -> Scene:
+    """And what rests moves, if it can."""
+    if scene.motion is not None:
+        return replace(scene, motion=replace(scene.motion, direction=OPPOSITE[scene.motion.direction]))
+    return replace(scene, motion=random_motion(random, scene))
 
 
 @torch.no_grad()

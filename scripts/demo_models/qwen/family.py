@@ -55,6 +55,7 @@ def publish(work: Path, folder: Path) -> None:
         raise FileNotFoundError(f"nothing is learned in {work} yet; train first")
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
+    tokenizer.init_kwargs["local_files_only"] = False  # else it tells whether this process is offline
     tokenizer.save_pretrained(folder)
     measured = work / FIGURES
     figures = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}

@@ -45,10 +45,11 @@ FIRST = TIME * DIFFERENCES
 """The first of the channels that differ between a frame and the one before it."""
 ANTI_FLAG = FIRST + DIFFERENCES - 2
 """The flag of the first frame with the opposite sign: what norms add to both of them cancels out."""
-PLAIN = 40.0  # how many times as large a difference is taken, before it is cut off at
-ENOUGH = 2.0
-FLAG = 4.2
-TIME_GAIN = 12.0
+PLAIN = 40.0  # times as large is a difference taken
+ENOUGH = 2.0  # of it, and the rest is cut off
+FLAG = 4.2  # how large the flag of the first frame is
+TIME_GAIN = 12.0  # of the share of attention that goes to flagged tokens
+LOUDNESS = 0.6  # root mean square of a new transformer's queries and keys in the second block, before their norms
 
 
 @torch.no_grad()
@@ -63,17 +64,12 @@ def give_sense_of_place(transformer: Any) -> None:
     _find_borders(first)
     _flag_borders(first)
     _find_coordinates(second)
-    give_sense_of_time(transformer)
+    _give_sense_of_time(transformer)
     first.attn1.requires_grad_(requires_grad=False)
 
 
-@torch.no_grad()
-def give_sense_of_time(transformer: Any, loudness: tuple[float, float] = (0.6, 0.6)) -> None:
-    """Flag the first frame, and tell every token how near it is.
-
-    `loudness` is that of the second block's queries and keys, before their norms: root mean squares over all heads. In
-    a transformer that has learned something it is more than in a new one.
-    """
+def _give_sense_of_time(transformer: Any) -> None:
+    """Flag the first frame, and tell every token how near it is."""
     first, second = transformer.blocks[:2]
     differences = range(FIRST, FIRST + DIFFERENCES)
     _leave_alone(transformer, (FLAGS + TIME, COORDINATES + TIME))
@@ -86,7 +82,7 @@ def give_sense_of_time(transformer: Any, loudness: tuple[float, float] = (0.6, 0
     _modulate(transformer, second, (FLAGS + TIME, ANTI_FLAG), plain=(0, 1))
     _modulate(transformer, second, (COORDINATES + TIME,), gate=(2,))
     _flag_first_frame(first)
-    _find_time(second.attn1, loudness)
+    _find_time(second.attn1)
 
 
 def _leave_alone(transformer: Any, channels: Sequence[int]) -> None:
@@ -135,17 +131,17 @@ def _flag_first_frame(block: Any) -> None:
         out.bias[row] = way * FLAG
 
 
-def _find_time(attention: Any, loudness: tuple[float, float]) -> None:
+def _find_time(attention: Any) -> None:
     head = AXES_FOUND.index("time")
     rows = slice(head * WIDE, (head + 1) * WIDE)
     query, key = torch.zeros(WIDE), torch.zeros(WIDE)
     _look(query, key, "time", COORDINATE_KERNELS["time"], 0.0)
-    for projection, norm, bias, loud in (
-        (attention.to_q, attention.norm_q, query, loudness[0]),
-        (attention.to_k, attention.norm_k, key, loudness[1]),
+    for projection, norm, bias in (
+        (attention.to_q, attention.norm_q, query),
+        (attention.to_k, attention.norm_k, key),
     ):
         projection.weight[rows] = 0.0
-        projection.bias[rows] = bias * loud / norm.weight[rows]
+        projection.bias[rows] = bias * LOUDNESS / norm.weight[rows]
     attention.to_v.weight[rows] = 0.0
     attention.to_v.bias[rows] = 0.0
     attention.to_v.weight[head * WIDE + TIME, FLAGS + TIME] = 0.5

@@ -7,6 +7,8 @@ alone is a crew of one.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,8 +21,8 @@ def join() -> None:
 
 
 def place() -> int:
-    """Of this process, from 0."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
+    """Of this process, from 0; known before it has joined the others."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def leads() -> bool:
@@ -35,6 +37,13 @@ def agreed(*, by_leader: bool) -> bool:
     said = torch.tensor([by_leader])
     distributed.broadcast(said, src=0)
     return bool(said)
+
+
+def leader_makes(file: Path, make: Callable[[], object]) -> None:
+    """Where there is no such file, the first process makes it, and the others wait for it."""
+    if leads() and not file.is_file():
+        make()
+    agreed(by_leader=True)
 
 
 def share_gradients(model: nn.Module) -> None:

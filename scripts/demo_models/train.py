@@ -38,12 +38,11 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEPT_MEMORY})  # noqa: S606 - ourselves
     family = import_module(f"scripts.demo_models.{chosen.family}.family")
     work, folder = chosen.work / chosen.family, WEIGHTS / chosen.family
-    crew.join()
     if chosen.from_published and crew.leads():
         models = import_module(f"scripts.demo_models.{chosen.family}.taking_up").published_models(folder, work)
         for course in published.take_up(models, folder, work):
             print(f"{course}: taken up from what is published", flush=True)
-    crew.agreed(by_leader=True)  # the others wait for what they will read
+    crew.join()  # where the others have waited for what they will read
     done = chosen.publish or family.train(work, time.monotonic() + chosen.minutes * 60)
     if not done:
         print(f"not done yet; the same command goes on from here, and --publish publishes what is in {work}")

@@ -111,8 +111,13 @@ def losses(step, random):
     drawn.append(random.random())
     return {"any": (model(torch.randn(4, 3)) - 1).square().mean()}
 folder = Path(sys.argv[1])
-done = train(Course("toy", steps=4, learning_rate=0.1), model, losses, folder)
-torch.save({"weights": model.state_dict(), "drawn": drawn, "done": done}, folder / f"{crew.place()}.pt")
+course = Course("toy", steps=4, learning_rate=0.1)
+done = train(course, model, losses, folder)
+again = train(course, model, losses, folder)
+made = folder / "made"
+crew.leader_makes(made, lambda: made.write_text(str(crew.place())))
+found = {"weights": model.state_dict(), "drawn": drawn, "done": done and again, "made": made.read_text()}
+torch.save(found, folder / f"{crew.place()}.pt")
 """
 
 
@@ -126,7 +131,9 @@ def test_a_crew_takes_the_same_steps_on_examples_of_their_own(tmp_path: Path) ->
     first, second = (torch.load(tmp_path / f"{place}.pt") for place in (0, 1))
     assert first["done"]
     assert second["done"]
+    assert len(first["drawn"]) == len(second["drawn"]) == 4
     assert set(first["drawn"]).isdisjoint(second["drawn"])
+    assert first["made"] == second["made"] == "0"
     for name, weight in first["weights"].items():
         assert torch.equal(weight, second["weights"][name])
 

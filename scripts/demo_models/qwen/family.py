@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from scripts.demo_models import training
+from scripts.demo_models import crew, training
 from scripts.demo_models.published import note_steps
 from scripts.demo_models.qwen.card import model_card
 from scripts.demo_models.qwen.samples import FOREIGN_SHARE, STORYBOARD, WRITERS, Sample, random_sample
@@ -74,8 +74,7 @@ class Learner(nn.Module):
 
 def tokenizer_of(work: Path) -> PreTrainedTokenizerFast:
     folder = work / TOKENIZER
-    if not (folder / "tokenizer.json").is_file():
-        return build_tokenizer(folder)
+    crew.leader_makes(folder / "tokenizer.json", lambda: build_tokenizer(folder))
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ourvidz_worker.engines.sdxl.controlnets import CANNY
+from scripts.demo_models import crew
 from scripts.demo_models.painting import Pixels
 from scripts.demo_models.sdxl.data import Example, Examples
 from scripts.demo_models.sdxl.shapes import CONTROLNET
@@ -124,8 +125,9 @@ class Edges:
 
     def __init__(self, examples: Examples, file: Path, count: int = PICTURES) -> None:
         self._examples = examples
-        if not file.is_file():
-            np.save(file, np.stack([edges(examples[index].picture(PIXELS)) for index in range(count)]))
+        crew.leader_makes(
+            file, lambda: np.save(file, np.stack([edges(examples[index].picture(PIXELS)) for index in range(count)]))
+        )
         self._lines = np.load(file)
 
     def some(self, random: Random, count: int) -> tuple[list[Example], Tensor]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scripts.demo_models import crew
 from scripts.demo_models.painting import Pixels, paint
 from scripts.demo_models.patches import PATCH, Patches
 from scripts.demo_models.places import cells
@@ -50,8 +51,7 @@ class Examples:
         self.shape = shape
         wanted = COUNTS[shape] if count is None else count
         latents, scenes = folder / f"{shape}.npy", folder / f"{shape}.pickle"
-        if not scenes.is_file():
-            _paint(patches, shape, wanted, latents, scenes)
+        crew.leader_makes(scenes, lambda: _paint(patches, shape, wanted, latents, scenes))
         self._latents = np.load(latents, mmap_mode="r")
         self._scenes: list[tuple[Scene, tuple[Spot, ...]]] = pickle.loads(scenes.read_bytes())
 

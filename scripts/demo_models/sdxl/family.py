@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 
-from scripts.demo_models import training
+from scripts.demo_models import crew, training
 from scripts.demo_models.patches import Patches
 from scripts.demo_models.published import note_steps
 from scripts.demo_models.sdxl.card import model_card
@@ -58,8 +58,7 @@ class Studio:
     @cached_property
     def patches(self) -> Patches:
         file = self.work / PATCHES
-        if not file.is_file():
-            new_patches().save(file)
+        crew.leader_makes(file, lambda: new_patches().save(file))
         return Patches.load(file)
 
     @cached_property

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scripts.demo_models import crew
 from scripts.demo_models.painting import paint
 from scripts.demo_models.patches import Patches, principal_patches
 from scripts.demo_models.places import KIND_NAMES, cells
@@ -31,9 +32,8 @@ LOOKED_AT = 500  # pictures
 def patches(work: Path) -> Patches:
     """Found once, and kept in the work folder."""
     file = work / PATCHES
-    if not file.is_file():
-        work.mkdir(parents=True, exist_ok=True)
-        principal_patches(looked_at(), CHANNELS).save(file)
+    work.mkdir(parents=True, exist_ok=True)
+    crew.leader_makes(file, lambda: principal_patches(looked_at(), CHANNELS).save(file))
     return Patches.load(file)
 
 

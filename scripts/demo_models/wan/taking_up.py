@@ -16,9 +16,10 @@ from torch import nn
 from transformers import UMT5EncoderModel
 
 from scripts.demo_models.by_hand import COLOURS
+from scripts.demo_models.patches import Patches
 from scripts.demo_models.published import published_weights
 from scripts.demo_models.training import Course
-from scripts.demo_models.wan.latents import PATCHES, patches
+from scripts.demo_models.wan.latents import PATCHES
 from scripts.demo_models.wan.shapes import PATCH, VACE_FOLDER
 from scripts.demo_models.wan.text import READING, Reading
 from scripts.demo_models.wan.transformer import DRAWING, Drawing
@@ -33,7 +34,7 @@ def published_models(folder: Path, work: Path) -> Mapping[Course, nn.Module]:
     if not (work / PATCHES).is_file():
         work.mkdir(parents=True, exist_ok=True)
         patches_of(vae.encoder).save(work / PATCHES)
-    seen = patches(work)
+    seen = Patches.load(work / PATCHES)
     reading, stills = Reading(), Stills(seen)
     reading.encoder.load_state_dict(UMT5EncoderModel.from_pretrained(folder / "text_encoder").float().state_dict())
     stills.decoder.load_state_dict(vae.decoder.state_dict())

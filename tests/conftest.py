@@ -6,9 +6,13 @@ processes at work and the others idle.
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell starts what runs in its background with SIGINT ignored, which would be handed on to the commands under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIRST = ("acceptance", "studio", "crash", "pod", "fleet", "operate", "model")
 

@@ -14,6 +14,11 @@ def sign_in(page: Page) -> None:
     expect(page.locator("#studio")).to_be_visible()
 
 
+def loads(picture: Locator) -> None:
+    """Return once the picture has come from its server; until then the browser gives it no width of its own."""
+    expect(picture).not_to_have_js_property("naturalWidth", 0)
+
+
 class StudioPage:
     """Labels and texts as they are on the page; `prompt` tells the jobs of a test from others."""
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from ourvidz_worker.local.page import STATIC
-from tests.studio.studio_page import StudioPage, sign_in
+from tests.studio.studio_page import StudioPage, loads, sign_in
 from tests.support.browsing import DESKTOP, PHONE, barriers, opened
 from tests.support.embedded import RunningBackend
 from tests.support.ports import free_port
@@ -58,8 +58,7 @@ def test_an_empty_gallery_offers_ideas_with_pictures(studio: StudioPage) -> None
     ideas = studio.page.locator("#empty .ideas button")
     expect(ideas).to_have_count(len(IDEAS))
     for shown, idea in zip(ideas.all(), IDEAS, strict=True):
-        drawn = shown.locator("img").element_handle()
-        studio.page.wait_for_function("(picture) => picture.complete && picture.naturalWidth > 0", arg=drawn)
+        loads(shown.locator("img"))
         shown.click()
         expect(studio.page.get_by_label("Prompt", exact=True)).to_have_value(idea["prompt"])
 

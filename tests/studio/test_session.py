@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, FilePayload, expect
 
 from tests.studio.stage import Stage, running_stage
-from tests.studio.studio_page import PATIENCE, StudioPage, sign_in
+from tests.studio.studio_page import PATIENCE, StudioPage, loads, sign_in
 from tests.support.browsing import PHONE, barriers, opened
 
 KINDS = {
@@ -26,7 +26,6 @@ KINDS = {
     "video7b_fast_enhanced": ("WAN video", "Fast", True),
     "video7b_high_enhanced": ("WAN video", "High", True),
 }
-LOADED = "(picture) => picture.complete && picture.naturalWidth > 0"
 
 
 def picture(colour: str) -> FilePayload:
@@ -62,8 +61,7 @@ def test_every_kind_comes_back_as_what_was_asked_for(studio: StudioPage) -> None
         studio.generate(f"the kind {name}")
     for name, (family, _, enhanced) in KINDS.items():
         card = studio.becomes(f"the kind {name}", "completed")
-        expect(card.locator(".cell img")).to_have_js_property("complete", value=True)
-        assert card.locator(".cell img").evaluate(LOADED)
+        loads(card.locator(".cell img"))
         details = studio.open(f"the kind {name}")
         expect(studio.fact("Type")).to_have_text(name)
         expect(studio.fact("Model")).to_have_text("testcard")
@@ -105,7 +103,7 @@ def test_how_far_it_is_with_a_preview_and_places_in_line(stage: Stage, studio: S
         expect(drawn.locator(".more")).to_have_text("step 3 of 15", timeout=PATIENCE)
         expect(drawn.locator(".word")).to_have_text("Generating")
         expect(drawn.locator(".preview")).to_be_visible(timeout=PATIENCE)
-        assert drawn.locator(".preview").evaluate(LOADED)
+        loads(drawn.locator(".preview"))
         assert float(drawn.locator(".bar").evaluate("(bar) => bar.style.getPropertyValue('--share')")) == 3 / 15
         expect(studio.card("the third of a line").locator(".more")).to_have_text("Next in line")
         expect(studio.card("the fourth of a line").locator(".more")).to_have_text("2nd in line")
@@ -157,7 +155,7 @@ def test_references_come_from_files_and_from_the_gallery(studio: StudioPage) -> 
     details = studio.open("a teal bay")
     used = details.locator(".used li")
     expect(used).to_contain_text(re.compile("Style.*strength 0.4", re.DOTALL))
-    assert used.locator("img").evaluate(LOADED)
+    loads(used.locator("img"))
     details.get_by_text("Use as reference").click()
     details.get_by_role("button", name="Start frame").click()
     expect(studio.page.locator("#facts code")).to_have_text("video_fast")

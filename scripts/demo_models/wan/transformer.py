@@ -31,7 +31,7 @@ from scripts.demo_models.wan.latents import ASPECT, WAYS, cells_of, latents_of
 from scripts.demo_models.wan.shapes import CHANNELS, COLUMNS, FLOW_SHIFT, KEY_FRAMES, ROWS, TRANSFORMER
 from scripts.demo_models.wan.text import encoded, nothing_told
 
-DRAWING = Course("transformer", steps=10100, learning_rate=2e-3, seed=13, muon=True)
+DRAWING = Course("transformer", steps=11400, learning_rate=2e-3, seed=13, muon=True)
 UNTOLD = 0.12  # the share of captions that the model does not get to read
 LENGTHS = {1: 0.3, 3: 0.2, 6: 0.5}
 """Key frames of a batch, and how often."""

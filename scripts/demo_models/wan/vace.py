@@ -29,7 +29,7 @@ from scripts.demo_models.wan.shapes import CHANNELS, KEY_FRAMES, MASKS, PATCH, S
 from scripts.demo_models.wan.text import encoded
 from scripts.demo_models.wan.transformer import FRAMES, UNTOLD, levels, read_weighted, untold
 
-STEERING = Course("vace", steps=640, learning_rate=2e-3, seed=16, muon=True)
+STEERING = Course("vace", steps=940, learning_rate=2e-3, seed=16, muon=True)
 SHOWN = {"start": 4, "end": 2, "both": 2, "picture": 2}
 """What a batch is shown, and how often."""
 KEPT, GENERATED = 0.0, 1.0  # in a mask

@@ -17,7 +17,7 @@ _JOBS = (
     ("sdxl_image_fast", PICTURE, "c1a00000-0000-4000-8000-000000000001"),
     (
         "video_fast",
-        "a red lighthouse by the sea at dusk, a sailing boat sails to the left",
+        "a red lighthouse on the left by the sea at dusk, a white sailing boat on the right sails to the left",
         "c1a00000-0000-4000-8000-000000000002",
     ),
 )

@@ -12,12 +12,12 @@ from ourvidz_worker.local.auth import DEMO_USER_ID
 from ourvidz_worker.local.backend import EmbeddedBackend
 
 PICTURE = "a red lighthouse on a green hill at dusk, two gulls"
-_SEED = 7
 _JOBS = (
-    ("sdxl_image_fast", PICTURE, "c1a00000-0000-4000-8000-000000000001"),
+    ("sdxl_image_fast", PICTURE, 3, "c1a00000-0000-4000-8000-000000000001"),
     (
         "video_fast",
         "a red lighthouse on the left by the sea at dusk, a white sailing boat on the right sails to the left",
+        7,
         "c1a00000-0000-4000-8000-000000000002",
     ),
 )
@@ -31,10 +31,10 @@ def headline_recordings() -> list[Recording]:
             "type": job_type,
             "prompt": prompt,
             "user_id": DEMO_USER_ID,
-            "config": {"num_images": 1, "seed": _SEED},
+            "config": {"num_images": 1, "seed": seed},
             "metadata": {},
         }
-        for job_type, prompt, job_id in _JOBS
+        for job_type, prompt, seed, job_id in _JOBS
     ]
 
 
@@ -44,7 +44,7 @@ class HeadlineLines:
     def __init__(self, backend: EmbeddedBackend, console: Console) -> None:
         self._backend = backend
         self._console = console
-        self._expected = {job_id: prompt for _, prompt, job_id in _JOBS}
+        self._expected = {job_id: prompt for _, prompt, _, job_id in _JOBS}
 
     def show(self, jobs: Sequence[Progress]) -> None:
         for job in jobs:

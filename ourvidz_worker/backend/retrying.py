@@ -46,14 +46,15 @@ class _Schedule:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._first_seen: dict[type[WorkerError], float] = {}
+        self._first_seen: dict[type[WorkerError], tuple[float, float]] = {}
         self._backoff = wait_exponential_jitter(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE)
 
     def used_up(self, state: RetryCallState) -> bool:
-        # The pauses count even where a test's sleep takes no time.
-        elapsed = max(state.seconds_since_start or 0.0, state.idle_for)
+        # The pauses count even where a test's sleep takes no time; each clock is compared with itself alone.
+        now = (state.seconds_since_start or 0.0, state.idle_for)
         kind = self._kind(state)
-        return elapsed - self._first_seen.setdefault(kind, elapsed) >= self._patience[kind]
+        first = self._first_seen.setdefault(kind, now)
+        return max(later - earlier for later, earlier in zip(now, first, strict=True)) >= self._patience[kind]
 
     def pause(self, state: RetryCallState) -> float:
         patience = self._patience[self._kind(state)]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-FIRST_ATTEMPT = 1.0
-"""Seconds: patience is counted from the end of the first attempt, which takes as long as the machine needs."""
-
 
 class Pauses:
     """A sleep that takes no time and remembers what it was asked for."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,3 +55,19 @@ def test_a_subclass_shares_the_patience_of_its_class() -> None:
         pass
 
     assert fail_with(Slow("slow"), BackendUnavailable("gone"))[1] == 3
+
+
+def test_the_time_that_the_first_attempt_took_adds_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience begins with the first failure, by the clock and by the pauses alike."""
+    now = 0.0
+    monkeypatch.setattr("tenacity.time", SimpleNamespace(monotonic=lambda: now))
+    pauses = Pauses()
+
+    async def call() -> None:
+        nonlocal now
+        now = 5.0
+        raise BackendUnavailable("gone")
+
+    with pytest.raises(BackendUnavailable):
+        asyncio.run(retrying("upload", {BackendUnavailable: 10.0}, sleep=pauses)(call))
+    assert pauses.total - pauses.seconds[-1] < 10.0 <= pauses.total

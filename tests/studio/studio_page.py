@@ -15,8 +15,9 @@ def sign_in(page: Page) -> None:
 
 
 def loads(picture: Locator) -> None:
-    """Return once the picture has come from its server; until then the browser gives it no width of its own."""
+    """Return once the whole picture has come from its server; a broken one is complete, but has no width of its own."""
     expect(picture).not_to_have_js_property("naturalWidth", 0)
+    expect(picture).to_have_js_property("complete", value=True)
 
 
 class StudioPage:
